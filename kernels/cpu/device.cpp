@@ -1,0 +1,108 @@
+// The CPU as a device: memory, the queue, and one line for each operation.
+#include "kernels/device.h"
+
+#include <sched.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+#include "kernels/cpu/operations.h"
+#include "kernels/cpu/stream.h"
+#include "kernels/error.h"
+
+namespace agon {
+namespace {
+
+/// Cores that this process may use, which in a container are fewer than the machine has.
+int usable_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+std::string instruction_sets() {
+  std::string sets;
+#if defined(__x86_64__)
+  const auto add = [&](const char* name, bool has) {
+    if (has) sets += std::string(sets.empty() ? "" : " ") + name;
+  };
+  add("avx2", __builtin_cpu_supports("avx2"));
+  add("avx512", __builtin_cpu_supports("avx512f"));
+  add("avx512_bf16", __builtin_cpu_supports("avx512bf16"));
+#endif
+  return sets.empty() ? "baseline" : sets;
+}
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(int threads) : stream_(threads) {}
+  ~CpuDevice() override { stream_.flush(); }
+
+  std::string name() const override { return "cpu"; }
+  std::string description() const override {
+    return fmt::format("{} ({}), {} thread{}", processor_name(), instruction_sets(), threads(),
+                       threads() == 1 ? "" : "s");
+  }
+  int threads() const override { return stream_.threads(); }
+
+  void* allocate(size_t bytes) override {
+    const size_t rounded = (bytes + 63) / 64 * 64;
+    void* memory = std::aligned_alloc(64, rounded);
+    if (!memory)
+      fail(Fault::kRun, "out of memory: {} bytes were needed; fewer workers or a smaller batch need less", bytes);
+    std::memset(memory, 0, rounded);
+    return memory;
+  }
+  void release(void* memory) noexcept override {
+    try {
+      stream_.flush();  // queued operations may still use it
+    } catch (...) {     // the failure was, or will be, reported where the result is asked for
+    }
+    std::free(memory);
+  }
+
+  void upload(void* to, const void* from, size_t bytes) override {
+    stream_.flush();
+    std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const void* from, size_t bytes) override {
+    stream_.flush();
+    std::memcpy(to, from, bytes);
+  }
+  void copy(void* to, const void* from, size_t bytes) override {
+    stream_.add({1, 1, true, [=](int64_t, int64_t) { std::memmove(to, from, bytes); }});
+  }
+  void flush() override { stream_.flush(); }
+  void synchronize() override { stream_.flush(); }
+  size_t workspace_bytes() const override { return cpu::scratch_bytes(); }
+
+#define AGON_DEFINE(Operation) \
+  void run(const ops::Operation& operation) override { cpu::enqueue(stream_, operation); }
+  AGON_OPERATIONS(AGON_DEFINE)
+#undef AGON_DEFINE
+
+ private:
+  cpu::Stream stream_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> open_device(const std::string& name, int threads) {
+  if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
+  if (name == "cpu" || name == "auto") return std::make_shared<CpuDevice>(threads ? threads : usable_cores());
+  if (name.rfind("cuda", 0) == 0)
+    fail(Fault::kUsage, "device \"{}\" was asked for, but this build of agon has no CUDA plug-in; use --device cpu",
+         name);
+  fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
+}
+
+}  // namespace agon

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace agon {
+
+/// Where networks run. Operations are queued in order and may run later; `download` and `synchronize` wait for them.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string name() const = 0;         ///< "cpu", "cuda:0"
+  virtual std::string description() const = 0;  ///< processor, threads, instruction set
+  virtual int threads() const = 0;
+
+  /// Zeroed, 64-byte aligned memory. Throws Error(kRun) naming the bytes asked for when there is none.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+
+  virtual void upload(void* to, const void* from_host, size_t bytes) = 0;
+  virtual void download(void* to_host, const void* from, size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;  ///< within the device, queued
+
+  virtual void flush() = 0;        ///< start what is queued
+  virtual void synchronize() = 0;  ///< and wait for it
+
+  /// Bytes of work space that operations hold at present (packed weights, scratch).
+  virtual size_t workspace_bytes() const = 0;
+
+#define AGON_DECLARE(Operation) virtual void run(const ops::Operation& operation) = 0;
+  AGON_OPERATIONS(AGON_DECLARE)
+#undef AGON_DECLARE
+};
+
+/// Opens "cpu" (or "auto"; accelerators come as plug-ins). threads 0: all cores that this process may use.
+std::shared_ptr<Device> open_device(const std::string& name, int threads = 0);
+
+/// Typed device memory that frees itself.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(std::shared_ptr<Device> device, int64_t count)
+      : device_(std::move(device)),
+        data_(count > 0 ? static_cast<T*>(device_->allocate(static_cast<size_t>(count) * sizeof(T))) : nullptr),
+        count_(count) {}
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Buffer() {
+    if (data_) device_->release(data_);
+  }
+
+  T* data() const { return data_; }
+  int64_t size() const { return count_; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+  void set(std::span<const T> host) { device_->upload(data_, host.data(), host.size_bytes()); }
+  std::vector<T> host() const {
+    std::vector<T> result(static_cast<size_t>(count_));
+    if (count_) device_->download(result.data(), data_, result.size() * sizeof(T));
+    return result;
+  }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+  }
+
+  std::shared_ptr<Device> device_;
+  T* data_ = nullptr;
+  int64_t count_ = 0;
+};
+
+}  // namespace agon

@@ -1,0 +1,399 @@
+#pragma once
+
+// Every operation a device must offer: one argument struct per operation, with the shapes in its comments.
+//
+// Conventions
+//   R         replicas of a fleet; every operand is a Block: replica r starts `stride` elements after replica r-1,
+//             and stride 0 means that all replicas share one block.
+//   images    channels last, [R, B, H, W, C]; a fully connected layer sees [R, B, F].
+//   matrices  row-major.
+//   split     a network of one replica (a server's generator) may spread one operation over threads; a fleet of many
+//             does not. It follows from the network's logical role, never from where it runs, so that rounding does
+//             not depend on placement.
+// An operation whose output is the input of the next needs no synchronisation: a device runs them in order.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace agon {
+
+template <class T>
+struct Block {
+  T* data = nullptr;
+  int64_t stride = 0;  ///< elements between replicas; 0: shared
+
+  T* at(int64_t replica) const { return data + replica * stride; }
+  explicit operator bool() const { return data != nullptr; }
+  operator Block<const T>() const { return {data, stride}; }
+};
+using Floats = Block<float>;
+using ConstFloats = Block<const float>;
+using Ints = Block<int32_t>;
+using ConstInts = Block<const int32_t>;
+
+enum class Precision { kFp32, kBf16 };
+enum class Activation { kNone, kRelu, kLeakyRelu, kTanh, kSigmoid, kElu };
+
+/// Who draws: random numbers are a pure function of (seed, stream, worker, iteration, draw, element).
+struct RandomKey {
+  uint64_t seed = 0;
+  uint32_t stream = 0;                  ///< what the numbers are for (see engine/random.h)
+  uint32_t draw = 0;                    ///< which draw of this stream within the iteration
+  const uint32_t* workers = nullptr;    ///< [R] worker number of each replica; null: replica number
+  const uint64_t* iteration = nullptr;  ///< device-resident iteration counter; null: 0
+};
+
+namespace ops {
+
+/// c[r] = a[r] * b[r] (+ c[r]); op(a) is [m, k], op(b) is [k, n], c is [m, n]. A transposed operand is stored the
+/// other way round: a [k, m] when transpose_a, b [n, k] when transpose_b. Dense (no padding between rows).
+struct Gemm {
+  int64_t replicas, m, n, k;
+  bool transpose_a = false, transpose_b = false;
+  ConstFloats a, b;
+  Floats c;
+  bool accumulate = false;
+  Precision precision = Precision::kFp32;
+  bool split = false;
+};
+
+/// 2-D cross-correlation between an image side x [R, B, H, W, Cin] and a map side y [R, B, H', W', Cout], with
+/// w [R, K, K, Cin, Cout], H' = (H + 2 pad - K) / stride + 1.
+///   kForward        y = x * w          (reads x, w; overwrites y)
+///   kInputGrad      x = y * w^T        (reads y, w; overwrites x): also the forward pass of a transposed convolution
+///   kWeightGrad     w = sum over B, H', W' of x (x) y   (reads x, y; overwrites w)
+struct Convolution {
+  enum class Direction { kForward, kInputGrad, kWeightGrad };
+  Direction direction;
+  int64_t replicas, batch;
+  int64_t height, width, in_channels;           // H, W, Cin
+  int64_t out_height, out_width, out_channels;  // H', W', Cout
+  int64_t kernel, stride, pad;
+  Floats x, w, y;
+  uint64_t weights_version = 0;  ///< changes whenever w does, so that a packed copy may be kept; 0: unknown
+  Precision precision = Precision::kFp32;
+  bool split = false;
+};
+
+/// y = f(y + bias), in place over y [R, rows, cols], bias [R, cols] or null.
+struct BiasActivation {
+  int64_t replicas, rows, cols;
+  Floats y;
+  ConstFloats bias;
+  Activation activation = Activation::kNone;
+  float slope = 0.2f;  ///< of LeakyReLU below 0; alpha of ELU
+  bool split = false;
+};
+
+/// dy <- dy * f'(y) in place; dbias [R, cols] (null: not wanted) is overwritten with the sum over rows, in row order.
+struct BiasActivationGrad {
+  int64_t replicas, rows, cols;
+  Floats dy;
+  ConstFloats y;  ///< the activation's output
+  Floats dbias;
+  Activation activation = Activation::kNone;
+  float slope = 0.2f;
+  bool split = false;
+};
+
+/// Batch normalisation over the rows of each group: x, y [R, groups, rows, cols] (rows = samples * H * W).
+///   training   statistics of the batch; running mean and variance <- (1 - momentum) * running + momentum * batch
+///              (unbiased variance, as PyTorch keeps it), updated by every group in turn
+///   otherwise  the running statistics
+/// saved [R, groups, 2, cols] receives mean and 1/sqrt(var + epsilon), for the backward pass.
+struct BatchNorm {
+  int64_t replicas, groups, rows, cols;
+  ConstFloats x;
+  Floats y;
+  ConstFloats gamma, beta;           // [R, cols]
+  Floats running_mean, running_var;  // [R, cols]
+  Floats saved;
+  float momentum = 0.1f, epsilon = 1e-5f;
+  bool training = true;
+  bool split = false;
+};
+
+/// Backward of BatchNorm in training mode. dx may be null, dgamma and dbeta may be null together; both are overwritten.
+struct BatchNormGrad {
+  int64_t replicas, groups, rows, cols;
+  ConstFloats x, dy;
+  ConstFloats gamma, saved;
+  Floats dx, dgamma, dbeta;
+  bool split = false;
+};
+
+/// Layer normalisation of each row: x, y [R, rows, cols]; saved [R, rows, 2] mean and 1/sqrt(var + epsilon).
+struct LayerNorm {
+  int64_t replicas, rows, cols;
+  ConstFloats x;
+  Floats y;
+  ConstFloats gamma, beta;  // [R, cols]
+  Floats saved;
+  float epsilon = 1e-5f;
+  bool split = false;
+};
+struct LayerNormGrad {
+  int64_t replicas, rows, cols;
+  ConstFloats x, dy, gamma, saved;
+  Floats dx, dgamma, dbeta;
+  bool split = false;
+};
+
+/// y = x * mask / (1 - rate), the mask a function of the key alone, so the backward pass is the same operation on dy.
+struct Dropout {
+  int64_t replicas, count;  // elements per replica
+  ConstFloats x;
+  Floats y;  ///< may be x
+  float rate;
+  RandomKey key;
+  bool split = false;
+};
+
+/// Pooling of x [R, B, H, W, C] to y [R, B, H', W', C], H' = (H + 2 pad - K) / stride + 1 (windows clipped at the
+/// edges; an average counts only the elements inside).
+struct Pool {
+  enum class Kind { kMax, kAverage };
+  Kind kind;
+  int64_t replicas, batch, height, width, channels, out_height, out_width, kernel, stride, pad;
+  ConstFloats x;
+  Floats y;
+  bool split = false;
+};
+/// dx is overwritten. A maximum passes its gradient to the first element that attains it.
+struct PoolGrad {
+  Pool::Kind kind;
+  int64_t replicas, batch, height, width, channels, out_height, out_width, kernel, stride, pad;
+  ConstFloats x, y, dy;
+  Floats dx;
+  bool split = false;
+};
+
+/// Nearest-neighbour upsampling of x [R, B, H, W, C] to y [R, B, H f, W f, C].
+struct Upsample {
+  int64_t replicas, batch, height, width, channels, factor;
+  ConstFloats x;
+  Floats y;
+  bool split = false;
+};
+/// dx [R, B, H, W, C] = sums of dy over each f x f block.
+struct UpsampleGrad {
+  int64_t replicas, batch, height, width, channels, factor;
+  ConstFloats dy;
+  Floats dx;
+  bool split = false;
+};
+
+/// y[r, b, j, i] = x[r, b, i, j]: between channels-last images and the flat feature order of PyTorch (channels first).
+struct Transpose {
+  int64_t replicas, batch, rows, cols;  // x [R, B, rows, cols]
+  ConstFloats x;
+  Floats y;
+  bool split = false;
+};
+
+/// y[r, b, :] = table[label] (times x[r, b, :] when x is given): a class label enters a network. table [R, classes,
+/// cols].
+struct Embedding {
+  int64_t replicas, batch, cols, classes;
+  ConstInts labels;  // [R, B]
+  ConstFloats table;
+  ConstFloats x;
+  Floats y;
+  bool split = false;
+};
+/// dtable is overwritten: dtable[label] = sum over the samples of that label, in order, of dy (times x).
+/// dx (null: not wanted) = dy * table[label].
+struct EmbeddingGrad {
+  int64_t replicas, batch, cols, classes;
+  ConstInts labels;
+  ConstFloats table, x, dy;
+  Floats dtable, dx;
+  bool split = false;
+};
+
+/// Mini-batch discrimination (Salimans et al. 2016, section 3.2), its pairwise part. m [R, G, B, kernels, dims] is the
+/// projection x T of every sample of a group; o_ik = sum over j != i in the group of exp(-|m_ik - m_jk|_1).
+/// y [R, G, B, features + kernels] = [x, o].
+struct MinibatchDiscrimination {
+  int64_t replicas, groups, batch, features, kernels, dims;
+  ConstFloats x, m;
+  Floats y;
+  bool split = false;
+};
+/// dm is overwritten; dx (null: not wanted) is overwritten with the first `features` columns of dy.
+struct MinibatchDiscriminationGrad {
+  int64_t replicas, groups, batch, features, kernels, dims;
+  ConstFloats m, y, dy;
+  Floats dm, dx;
+  bool split = false;
+};
+
+enum class GanLossKind { kMinimax, kNonSaturating, kLeastSquares, kHinge, kWasserstein };
+enum class GanRole { kReal, kFake, kGenerator };  ///< whose error: D on real data, D on generated data, or G's
+
+/// Value and gradient of a GAN loss on logits [R, B, 1 + classes]: column 0 is real/fake, the others are the class head
+/// of an ACGAN (classes 0: none), trained with softmax cross-entropy on `labels` [R, B], weighted by auxiliary_weight.
+///   kMinimax        D: -log D(x), -log(1 - D(x))   G: log(1 - D(x))       (Goodfellow 2014; D = sigmoid(logit))
+///   kNonSaturating  D: the same                     G: -log D(x)
+///   kLeastSquares   D: (l - 1)^2 / 2, l^2 / 2        G: (l - 1)^2 / 2      (Mao 2017; l the logit)
+///   kHinge          D: max(0, 1 - l), max(0, 1 + l)  G: -l
+///   kWasserstein    D: -l, l                         G: -l
+/// dlogits [R, B, 1 + classes] is overwritten with `scale` times the per-sample gradient (scale 1/B: gradient of the
+/// mean). loss [R] (null: not wanted) += the mean over B of the samples' losses, in order.
+struct GanLoss {
+  GanLossKind kind;
+  GanRole role;
+  int64_t replicas, batch, classes;
+  ConstFloats logits;
+  ConstInts labels;
+  Floats dlogits;
+  Floats loss;
+  float scale = 1.f;
+  float auxiliary_weight = 1.f;
+};
+
+/// Softmax cross-entropy of logits [R, B, classes] with labels [R, B]; as GanLoss otherwise. correct [R] (null: not
+/// wanted) += number of samples whose largest logit is the label's.
+struct SoftmaxLoss {
+  int64_t replicas, batch, classes;
+  ConstFloats logits;
+  ConstInts labels;
+  Floats dlogits;
+  Floats loss, correct;
+  float scale = 1.f;
+};
+
+/// Adam (Kingma & Ba 2014) over a whole fleet, one launch. w, g, m, v [R, count]; learning_rate [R]; steps [R] is
+/// incremented first and is the t of the bias corrections 1 - beta^t. g is multiplied by grad_scale.
+struct Adam {
+  int64_t replicas, count;
+  Floats w;
+  ConstFloats g;
+  Floats m, v;
+  ConstFloats learning_rate;
+  Block<int32_t> steps;
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, grad_scale = 1.f;
+  bool split = false;
+};
+/// m <- momentum m + g; w <- w - lr m (PyTorch's SGD).
+struct Sgd {
+  int64_t replicas, count;
+  Floats w;
+  ConstFloats g;
+  Floats m;
+  ConstFloats learning_rate;
+  Block<int32_t> steps;
+  float momentum = 0.f, grad_scale = 1.f;
+  bool split = false;
+};
+/// v <- alpha v + (1 - alpha) g^2; w <- w - lr g / (sqrt(v) + epsilon).
+struct RmsProp {
+  int64_t replicas, count;
+  Floats w;
+  ConstFloats g;
+  Floats v;
+  ConstFloats learning_rate;
+  Block<int32_t> steps;
+  float alpha = 0.99f, epsilon = 1e-8f, grad_scale = 1.f;
+  bool split = false;
+};
+/// w <- min(max(w, -bound), bound): the weight clipping of WGAN.
+struct Clip {
+  int64_t replicas, count;
+  Floats w;
+  float bound;
+  bool split = false;
+};
+
+/// y[r, i] = value.
+struct Fill {
+  int64_t replicas, count;
+  Floats y;
+  float value = 0.f;
+};
+
+/// y[r, i] drawn with the key: normal (mean a, standard deviation b) or uniform in [a, b).
+struct RandomFill {
+  enum class Kind { kNormal, kUniform };
+  Kind kind;
+  int64_t replicas, count;
+  Floats y;
+  float a = 0.f, b = 1.f;
+  RandomKey key;
+  bool split = false;
+};
+/// y[r, i] uniform in 0..classes-1.
+struct RandomLabels {
+  int64_t replicas, count, classes;
+  Ints y;
+  RandomKey key;
+};
+
+/// A batch of real samples for each replica, read from data resident on the device.
+/// Worker n's shard is indices[begin[n] .. begin[n + 1]) (m of them). Its position runs on by `batch` per draw,
+/// position = (iteration * draws + draw) * batch + i; within each epoch (position / m) the shard is read in a fresh
+/// pseudo-random order, a bijection keyed by (seed, stream, worker, epoch), so every sample is seen once per epoch.
+/// Images are U8 [count, C, H, W] -> x [R, B, H, W, C] = u8 * scale + shift; points are F32 [count, C, H, W], copied.
+struct Gather {
+  int64_t replicas, batch, channels, height, width;
+  const uint8_t* images = nullptr;
+  const float* points = nullptr;
+  const int32_t* labels = nullptr;   ///< [count] or null
+  const int32_t* indices = nullptr;  ///< all shards, one after the other
+  const int64_t* begin = nullptr;    ///< [workers + 1]
+  float scale = 1.f, shift = 0.f;
+  uint32_t draws = 1;
+  RandomKey key;
+  Floats x;
+  Ints y;  ///< [R, B] labels; null: not wanted
+};
+
+/// The mixing primitive: out[i] = sum over j of M[i][j] * in[j], rows in CSR form, terms in the order listed; `count`
+/// elements each. out may be in: the product is then formed block by block. A row with no entries leaves out[i] as it
+/// is.
+struct Mix {
+  int64_t count;  // elements per row
+  ConstFloats in;
+  Floats out;
+  struct Rows {
+    std::vector<int64_t> begin;   // [rows + 1]
+    std::vector<int64_t> column;  // [entries]
+    std::vector<float> weight;    // [entries]
+    int64_t rows() const { return static_cast<int64_t>(begin.size()) - 1; }
+  };
+  std::shared_ptr<const Rows> matrix;
+};
+/// The same for labels and other integers; every row selects one column.
+struct Select {
+  int64_t count;
+  ConstInts in;
+  Ints out;
+  std::shared_ptr<const Mix::Rows> matrix;
+};
+
+/// y <- y * a + x * b, element-wise.
+struct Axpby {
+  int64_t replicas, count;
+  ConstFloats x;
+  Floats y;
+  float a = 1.f, b = 1.f;
+  bool split = false;
+};
+
+/// Advances a device-resident counter by one.
+struct Advance {
+  uint64_t* counter;
+};
+
+}  // namespace ops
+
+/// The list of all operations; devices declare and define one `run` for each.
+#define AGON_OPERATIONS(X)                                                                                           \
+  X(Gemm)                                                                                                            \
+  X(Convolution) X(BiasActivation) X(BiasActivationGrad) X(BatchNorm) X(BatchNormGrad) X(LayerNorm) X(LayerNormGrad) \
+      X(Dropout) X(Pool) X(PoolGrad) X(Upsample) X(UpsampleGrad) X(Transpose) X(Embedding) X(EmbeddingGrad)          \
+          X(MinibatchDiscrimination) X(MinibatchDiscriminationGrad) X(GanLoss) X(SoftmaxLoss) X(Adam) X(Sgd)         \
+              X(RmsProp) X(Clip) X(Fill) X(RandomFill) X(RandomLabels) X(Gather) X(Mix) X(Select) X(Axpby) X(Advance)
+
+}  // namespace agon
