@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace agon {
+
+/// Number of single-character insertions, deletions, replacements and neighbour swaps that turn `a` into `b`.
+int64_t edit_distance(std::string_view a, std::string_view b);
+
+/// The candidate that a user most likely meant by `name`; empty when there are no candidates.
+std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
+
+/// "a, b and c": for sentences that list what would have been valid.
+std::string listed(const std::vector<std::string>& items, std::string_view last_word = "and");
+
+}  // namespace agon
