@@ -1,0 +1,62 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/generator.h"
+#include "engine/ledger.h"
+#include "engine/settings.h"
+
+namespace agon {
+
+class Stage;
+class StateFile;
+
+/// A way to train GANs over spread data. One file each, written as its paper writes it: on a Stage (who plays: fleets,
+/// world, data), without a thought of devices, ranks or files.
+class Algorithm {
+ public:
+  virtual ~Algorithm() = default;
+
+  /// One global learning iteration.
+  virtual void iterate() = 0;
+
+  /// The generators that scores are about: MD-GAN's one, FL-GAN's average on the server, or every worker's.
+  virtual std::vector<GeneratorWeights> generators() const = 0;
+
+  /// Every fleet whose numbers make up the state of training, by name: for checkpoints, memory and faults.
+  virtual std::map<std::string, Fleet*> fleets() = 0;
+
+  /// The messages of global iteration `iteration` (from 1) among the workers `living`, as the paper counts them:
+  /// the plan that the ledger must equal.
+  virtual std::vector<Transfer> planned(int64_t iteration, const std::vector<int64_t>& living) const = 0;
+
+  /// Mean losses since the last call, for the progress line.
+  struct Losses {
+    double discriminator = 0, generator = 0;
+  };
+  virtual Losses losses() = 0;
+
+  /// Fail-stop of a worker, with its data; a worker that joins with a copy of the discriminator (GAN) of `like`.
+  virtual void worker_lost(int64_t worker) = 0;
+  virtual void worker_joined(int64_t worker, int64_t like) = 0;
+};
+
+/// How an algorithm makes itself known, in its own file:
+///   const AlgorithmRegistration registration{{"md-gan", "one G, N D's that swap (Hardy et al. 2019)", options, make}};
+struct AlgorithmKind {
+  std::string name;
+  std::string meaning;
+  std::vector<Settings::Option> options;  ///< its keys, all "algorithm.*"
+  std::unique_ptr<Algorithm> (*make)(Stage& stage);
+};
+struct AlgorithmRegistration {
+  explicit AlgorithmRegistration(AlgorithmKind kind);
+};
+const std::map<std::string, AlgorithmKind>& algorithm_kinds();
+/// Throws Error(kUsage) naming the nearest.
+const AlgorithmKind& algorithm_kind(const std::string& name);
+
+}  // namespace agon

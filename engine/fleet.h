@@ -1,0 +1,120 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/network.h"
+#include "engine/random.h"
+
+namespace agon {
+
+struct OptimiserOptions {
+  std::string kind = "adam";  ///< adam, sgd, rmsprop
+  double learning_rate = 2e-4;
+  double beta1 = 0.5, beta2 = 0.999, epsilon = 1e-8;
+  double momentum = 0.0;      ///< of sgd
+  double alpha = 0.99;        ///< of rmsprop
+  double clip = 0.0;          ///< > 0: weights are clipped to +-clip after each step (WGAN)
+};
+
+struct FleetOptions {
+  int64_t replicas = 1;
+  bool split = false;         ///< one logical replica: operations may be spread over threads
+  Precision precision = Precision::kFp32;
+  OptimiserOptions optimiser;
+  Init init = Init::kGlorot;
+  uint64_t seed = 0;
+  uint32_t init_stream = 0;   ///< keeps the initial weights of different networks apart
+  bool same_start = true;     ///< all replicas start from the same weights
+  bool trains = true;         ///< false: no gradients and moments (evaluation only)
+};
+
+/// R replicas of one network on a device. Every kind of number lives in one arena:
+///   weights [R][P]   gradients [R][P]   moments: Adam's m and v [R][P] each   state [R][S] (running statistics)
+/// A pass of the fleet is one queued operation per layer for all replicas; a step is one operation over R * P.
+class Fleet {
+ public:
+  Fleet(std::shared_ptr<Device> device, std::shared_ptr<const Network> network, const FleetOptions& options,
+        const std::vector<int64_t>& replica_ids = {});
+
+  const Network& network() const { return *network_; }
+  std::shared_ptr<const Network> shared_network() const { return network_; }
+  int64_t replicas() const { return replicas_; }
+  Device& device() const { return *device_; }
+
+  struct Pass {
+    int64_t groups = 1;
+    bool training = true;
+    Labels labels = {};
+    RandomKey key = {};
+  };
+  /// x [R or 1, B, input] -> [R, B, output], in the fleet's workspace until the next forward pass.
+  /// Throws Error(kUsage) when shapes do not fit.
+  Tensor forward(const Tensor& x, const Pass& pass);
+  Tensor forward(const Tensor& x) { return forward(x, Pass{}); }
+  /// Where the loss writes d(loss)/d(output) for the latest forward pass.
+  Tensor output_gradient();
+  /// Backpropagates output_gradient() (or dy) through the latest forward pass. Gradients are overwritten.
+  /// Returns dx [R, B, input] (null with Grads::kParams).
+  Tensor backward(Grads wanted);
+  Tensor backward(const Tensor& dy, Grads wanted);
+  /// One optimiser step with the gradients times grad_scale.
+  void step(double grad_scale = 1.0);
+
+  Floats weights() const { return {weights_.data(), network_->parameters()}; }
+  Floats gradients() const { return {gradients_.data(), network_->parameters()}; }
+  /// Every array that describes replica r, for mixing, checkpoints and faults: name, floats per replica, memory.
+  struct Arena {
+    std::string name;   ///< "weights", "state", "moment1", "moment2"
+    int64_t count;      ///< floats per replica
+    float* data;
+    bool moment;
+  };
+  std::vector<Arena> arenas() const;
+  std::vector<int32_t> steps() const { return step_counts_.host(); }
+  void set_steps(const std::vector<int32_t>& steps) { step_counts_.set(steps); }
+  std::vector<float> learning_rates() const { return learning_rates_.host(); }
+  void set_learning_rates(const std::vector<float>& rates) { learning_rates_.set(rates); }
+  Block<int32_t> step_block() const { return {step_counts_.data(), 1}; }
+  /// To be called after the weights were written by anything but step().
+  void weights_changed() { ++version_; }
+
+  std::vector<float> replica_weights(int64_t replica) const;  ///< [P], downloaded
+  std::vector<float> replica_state(int64_t replica) const;
+  void set_replica(int64_t replica, std::span<const float> weights, std::span<const float> state);
+  /// Copies everything of one replica (weights, state, moments, step count) over another's: fail-stop and joining.
+  void copy_replica(int64_t from, int64_t to, bool moments = true);
+  /// Shrinks to the first `replicas` replicas, or grows back; never beyond the number it was made with.
+  void set_replicas(int64_t replicas);
+  int64_t capacity() const { return capacity_; }
+
+  /// Bytes held: weights, gradients, moments, and the activations of the largest pass so far.
+  struct Memory {
+    int64_t weights, gradients, moments, activations;
+    int64_t total() const { return weights + gradients + moments + activations; }
+  };
+  Memory memory() const;
+  /// The same, foreseen: the activations of a pass over `batch` samples.
+  static Memory plan_memory(const Network& network, int64_t replicas, int64_t batch, const FleetOptions& options);
+
+ private:
+  struct Layout;
+  const Layout& layout(int64_t batch, int64_t groups);
+  LayerCall call(size_t step, const Layout& layout);
+
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<const Network> network_;
+  FleetOptions options_;
+  int64_t replicas_ = 0, capacity_ = 0;
+  Buffer<float> weights_, gradients_, moment1_, moment2_, state_, workspace_;
+  Buffer<float> learning_rates_;       // [R]
+  Buffer<int32_t> step_counts_;        // [R]
+  std::vector<std::unique_ptr<Layout>> layouts_;
+  const Layout* latest_ = nullptr;
+  Tensor latest_input_;
+  Pass latest_pass_;
+  uint64_t version_ = 1;
+};
+
+}  // namespace agon

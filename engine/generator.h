@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/fleet.h"
+
+namespace agon {
+
+/// What a generator needs besides its weights: its architecture and what goes in and comes out.
+struct GeneratorSpec {
+  std::shared_ptr<const Network> network;  ///< input: the latent vector; takes labels if conditional
+  std::string layers;                      ///< the layer list as JSON, to rebuild the network from a file
+  int64_t latent = 100;
+  int64_t classes = 0;                     ///< 0: unconditional
+  std::vector<std::string> class_names;
+  Shape sample;                            ///< of what it generates
+};
+
+/// A generator's numbers, on the host.
+struct GeneratorWeights {
+  std::vector<float> weights, state;
+};
+
+/// A generator to look at and to score, apart from any training: one replica, no gradients.
+class Generator {
+ public:
+  Generator(std::shared_ptr<Device> device, GeneratorSpec spec, const GeneratorWeights& weights);
+  /// Opens generator.safetensors. Throws Error(kData) when it is not one, or does not fit its own description.
+  static Generator open(std::shared_ptr<Device> device, const std::string& path);
+  /// Writes weights under PyTorch's names and in PyTorch's layout (nn.Sequential of the same layers), atomically.
+  void save(const std::string& path) const;
+
+  const GeneratorSpec& spec() const { return spec_; }
+  void set(const GeneratorWeights& weights);
+
+  /// `labels` [count] (ignored if unconditional) and noise keyed by (seed, stream, iteration) -> samples
+  /// [1, count, H, W, C], images in [-1, 1]; on the device, valid until the next call. Sample i depends on i alone:
+  /// `first` is the number of the first one, so that chunks join to the same samples.
+  Tensor sample(const std::vector<int32_t>& labels, uint64_t seed, RandomStream stream, uint64_t iteration, int64_t first = 0);
+  /// The same as U8 [count, H, W, C] on the host.
+  std::vector<uint8_t> pictures(const std::vector<int32_t>& labels, uint64_t seed, RandomStream stream, uint64_t iteration);
+
+  Device& device() const { return *device_; }
+  std::shared_ptr<Device> shared_device() const { return device_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  GeneratorSpec spec_;
+  std::unique_ptr<Fleet> fleet_;
+};
+
+/// XXH64 of the weights, as 16 hex digits.
+std::string weights_hash(const GeneratorWeights& weights);
+
+}  // namespace agon
