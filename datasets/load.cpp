@@ -1,0 +1,64 @@
+// What `--data` names: a built-in set, a packed file, or anything that a reader recognises.
+#include <algorithm>
+#include <filesystem>
+
+#include "datasets/dataset.h"
+#include "datasets/packed.h"
+#include "datasets/reader.h"
+#include "datasets/synthetic.h"
+#include "engine/text.h"
+#include "kernels/error.h"
+
+namespace agon {
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_same_kind(const DataSource& source) {
+  const Dataset &train = source.train, &test = *source.test;
+  if (train.channels() != test.channels() || train.height() != test.height() || train.width() != test.width())
+    fail(Fault::kData, "expected images of {} x {} x {} as in {}, found {} x {} x {} in {}", train.channels(),
+         train.height(), train.width(), train.name(), test.channels(), test.height(), test.width(), test.name());
+}
+
+DataSource load_packed(const std::string& path) {
+  DataSource source{.train = read_packed(path)};
+  const std::string sibling = test_sibling(path);
+  if (fs::exists(sibling)) source.test = read_packed(sibling);
+  return source;
+}
+
+DataSource load_raw(const fs::path& path) {
+  const auto& all = readers();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const Reader& reader) { return reader.recognises(path); });
+  if (found == all.end()) {
+    std::vector<std::string> kinds;
+    for (const Reader& reader : all) kinds.push_back(reader.expects);
+    fail(Fault::kData, "cannot tell what data {} holds; expected a packed .safetensors file, {}", path.string(),
+         listed(kinds, "or"));
+  }
+  const RawSource raw = found->read(path, {});
+  DataSource source{.train = in_memory(raw.train)};
+  if (raw.test) source.test = in_memory(*raw.test);
+  return source;
+}
+
+}  // namespace
+
+DataSource load_data(const std::string& path_or_name, uint64_t seed) {
+  const std::vector<std::string> names = synthetic_names();
+  if (std::find(names.begin(), names.end(), path_or_name) != names.end())
+    return synthesise(path_or_name, {.seed = seed});
+  std::error_code ignored;
+  if (!fs::exists(path_or_name, ignored))
+    fail(Fault::kData, "there is no file or folder {}, and of the built-in data sets ({}) the nearest is \"{}\"",
+         path_or_name, listed(names), nearest(path_or_name, names));
+
+  const fs::path path(path_or_name);
+  DataSource source = path.extension() == ".safetensors" ? load_packed(path) : load_raw(path);
+  if (source.test) check_same_kind(source);
+  return source;
+}
+
+}  // namespace agon
