@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace agon::cpu {
+
+/// The upper half of a float; converted by rounding to nearest, ties to even.
+struct Bfloat16 {
+  uint16_t bits;
+};
+
+inline Bfloat16 to_bfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7fffffff) > 0x7f800000) return {static_cast<uint16_t>(bits >> 16 | 0x40)};  // NaN stays NaN
+  return {static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
+}
+
+inline float to_float(Bfloat16 value) {
+  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
+/// to[i] = from[i] rounded.
+inline void to_bfloat16(const float* from, Bfloat16* to, int64_t count) {
+  int64_t i = 0;
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+  for (; i + 32 <= count; i += 32) {
+    const __m512bh rounded = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + i + 16), _mm512_loadu_ps(from + i));
+    std::memcpy(to + i, &rounded, sizeof rounded);
+  }
+#endif
+  for (; i < count; ++i) to[i] = to_bfloat16(from[i]);
+}
+
+/// to[i] = from[i] with a bfloat16's precision, for processors without bfloat16 arithmetic.
+inline void round_to_bfloat16(const float* from, float* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = to_float(to_bfloat16(from[i]));
+}
+
+}  // namespace agon::cpu

@@ -1,0 +1,114 @@
+// Convolutions by oneDNN's direct kernels.
+#include "kernels/cpu/dnnl_conv.h"
+
+#include <string>
+
+#include "kernels/cpu/bfloat.h"
+
+namespace agon::cpu {
+
+using Direction = ops::Convolution::Direction;
+
+namespace {
+
+/// oneDNN's names of x, w and y.
+struct Arguments {
+  int image, weights, map;
+};
+
+Arguments arguments(Direction direction) {
+  switch (direction) {
+    case Direction::kForward:
+      return {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+    case Direction::kInputGrad:
+      return {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST};
+    default:
+      return {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST};
+  }
+}
+
+}  // namespace
+
+DnnlConv::DnnlConv(const ConvShape& s) : shape_(s) {
+  using namespace dnnl;
+  using memory = dnnl::memory;
+  using tag = memory::format_tag;
+  constexpr auto kF32 = memory::data_type::f32;
+  const auto operand = s.precision == Precision::kBf16 ? memory::data_type::bf16 : kF32;
+  const auto type = [&](Direction output) { return s.direction == output ? kF32 : operand; };
+
+  const memory::desc x({s.batch, s.in_channels, s.height, s.width}, type(Direction::kInputGrad), tag::nhwc);
+  const memory::desc w({s.out_channels, s.in_channels, s.kernel, s.kernel}, type(Direction::kWeightGrad), tag::any);
+  const memory::desc y({s.batch, s.out_channels, s.out_height, s.out_width}, type(Direction::kForward), tag::nhwc);
+  const memory::dims strides{s.stride, s.stride}, pads{s.pad, s.pad};
+  constexpr auto kDirect = algorithm::convolution_direct;
+  primitive_attr attributes;
+  attributes.set_scratchpad_mode(scratchpad_mode::user);
+
+  const convolution_forward::primitive_desc forward(
+      convolution_forward::desc(prop_kind::forward_training, kDirect, x, w, y, strides, pads, pads), attributes,
+      dnnl_engine());
+  const auto keep = [&](const auto& desc, const memory::desc& weights) {
+    w_ = weights;
+    scratchpad_ = desc.scratchpad_desc();
+    reference_ = std::string(desc.impl_info_str()).find("ref") != std::string::npos;
+  };
+  if (s.direction == Direction::kForward) {
+    keep(forward, forward.weights_desc());
+    primitive_ = convolution_forward(forward);
+  } else if (s.direction == Direction::kInputGrad) {
+    const convolution_backward_data::primitive_desc desc(
+        convolution_backward_data::desc(kDirect, x, w, y, strides, pads, pads), attributes, dnnl_engine(), forward);
+    keep(desc, desc.weights_desc());
+    primitive_ = convolution_backward_data(desc);
+  } else {
+    const convolution_backward_weights::primitive_desc desc(
+        convolution_backward_weights::desc(kDirect, x, w, y, strides, pads, pads), attributes, dnnl_engine(), forward);
+    keep(desc, desc.diff_weights_desc());
+    primitive_ = convolution_backward_weights(desc);
+  }
+  x_ = x, y_ = y;
+  plain_ = memory::desc({s.out_channels, s.in_channels, s.kernel, s.kernel}, kF32, tag::hwio);
+  const memory plain(plain_, dnnl_engine(), nullptr), packed(w_, dnnl_engine(), nullptr);
+  if (s.direction == Direction::kWeightGrad)
+    unpack_ = reorder(packed, plain);
+  else
+    pack_ = reorder(plain, packed);
+}
+
+std::shared_ptr<const DnnlConv> DnnlConv::make(const ConvShape& shape) try {
+  const auto conv = std::shared_ptr<const DnnlConv>(new DnnlConv(shape));
+  return conv->reference_ ? nullptr : conv;
+} catch (const dnnl::error&) {
+  return nullptr;  // not implemented for this shape, or for bf16 on this processor
+}
+
+std::shared_ptr<const DnnlConv> DnnlConv::get(const ConvShape& shape) {
+  static PlanCache<ConvShape, DnnlConv> cache;
+  return cache.get(shape, make);
+}
+
+dnnl::memory DnnlConv::activations(int slot, const dnnl::memory::desc& desc, const float* from) const {
+  if (desc.data_type() == dnnl::memory::data_type::f32) return dnnl_memory(desc, from);
+  const int64_t count = static_cast<int64_t>(desc.get_size() / sizeof(Bfloat16));
+  float* const to = scratch(slot, (count + 1) / 2);
+  to_bfloat16(from, reinterpret_cast<Bfloat16*>(to), count);
+  return dnnl_memory(desc, to);
+}
+
+void DnnlConv::run(float* x, float* w, float* y) const {
+  const bool weight_grad = shape_.direction == Direction::kWeightGrad, as_is = w_ == plain_;
+  dnnl::memory plain = dnnl_memory(plain_, w);
+  dnnl::memory packed =
+      as_is ? plain : dnnl_memory(w_, scratch(kScratchA, static_cast<int64_t>(w_.get_size() / sizeof(float)) + 1));
+  if (!weight_grad && !as_is) pack_.execute(dnnl_stream(), plain, packed);
+
+  const auto [image, weights, map] = arguments(shape_.direction);
+  primitive_.execute(dnnl_stream(), {{image, activations(kScratchB, x_, x)},
+                                     {weights, packed},
+                                     {map, activations(kScratchC, y_, y)},
+                                     {DNNL_ARG_SCRATCHPAD, dnnl_scratchpad(scratchpad_)}});
+  if (weight_grad && !as_is) unpack_.execute(dnnl_stream(), packed, plain);
+}
+
+}  // namespace agon::cpu
