@@ -1,0 +1,405 @@
+// Settings: declared keys with typed values, read from TOML (toml++) and from `--set key=value`.
+//
+// The type of a key is the type of its default. A numeric default with choices takes a number or one of these words
+// (algorithm.kappa: 2 or "log"). Values are kept as JSON in one canonical form: numbers of a fractional key are always
+// doubles, so that writing them out and reading them back gives the same bits.
+#include "engine/settings.h"
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "engine/text.h"
+#include "kernels/error.h"
+
+namespace agon {
+namespace {
+
+using nlohmann::json;
+
+// What a hostile text may cost: toml++ turns every part of a dotted key into a level of recursion.
+constexpr size_t kMostBytes = 256 * 1024;
+constexpr int kMostDotsInKey = 64;
+constexpr int kMostNesting = 32;
+
+/// Keys that a preset says about itself, before any section; algorithms/presets.cpp reads them.
+bool is_preset_note(std::string_view key) { return key == "about" || key == "extends"; }
+
+// ---- TOML -> JSON ---------------------------------------------------------------------------------------------------
+
+std::string line_of(const toml::node& node, const std::string& origin) {
+  return fmt::format("{} line {}", origin, node.source().begin.line);
+}
+
+json to_json(const toml::node& node, const std::string& key, const std::string& origin, int depth = 0) {
+  if (depth > kMostNesting)
+    fail(Fault::kUsage, "{} is nested more than {} deep ({})", key, kMostNesting, line_of(node, origin));
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* value = node.as_integer()) return value->get();
+  if (const auto* value = node.as_floating_point()) return value->get();
+  if (const auto* value = node.as_boolean()) return value->get();
+  if (const auto* array = node.as_array()) {
+    json list = json::array();
+    for (const auto& item : *array) list.push_back(to_json(item, key, origin, depth + 1));
+    return list;
+  }
+  if (const auto* table = node.as_table()) {
+    json object = json::object();
+    for (const auto& [name, item] : *table) object[std::string(name.str())] = to_json(item, key, origin, depth + 1);
+    return object;
+  }
+  fail(Fault::kUsage, "{} is a date or a time, which no key of agon takes ({})", key, line_of(node, origin));
+}
+
+/// Refuses what toml++ 3.3 would follow into unbounded recursion: keys of very many dotted parts.
+void check_bounds(std::string_view text, const std::string& origin) {
+  if (text.size() > kMostBytes)
+    fail(Fault::kUsage, "{} has {} bytes, expected settings of at most {}", origin, text.size(), kMostBytes);
+  int dots = 0, line = 1;
+  bool line_start = true, comment = false;
+  for (const char c : text) {
+    if (c == '\n') {
+      ++line, dots = 0, line_start = true, comment = false;
+    } else if (c == ',' || c == '=' || c == '{' || c == '[') {
+      dots = 0, line_start = false;
+    } else if (c == '.' && !comment && ++dots > kMostDotsInKey) {
+      fail(Fault::kUsage, "{} line {} has a key of more than {} parts, expected section.name", origin, line,
+           kMostDotsInKey);
+    } else if (c != ' ' && c != '\t') {
+      if (line_start && c == '#') comment = true;
+      line_start = false;
+    }
+  }
+}
+
+toml::table parse(std::string_view text, const std::string& origin) {
+  check_bounds(text, origin);
+  try {
+    return toml::parse(text, origin);
+  } catch (const toml::parse_error& error) {
+    fail(Fault::kUsage, "{} line {}, column {} is not valid TOML: {}", origin, error.source().begin.line,
+         error.source().begin.column, error.description());
+  }
+}
+
+// ---- JSON -> TOML ---------------------------------------------------------------------------------------------------
+
+std::string toml_string(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\', quoted += c;
+    } else if (c == '\n') {
+      quoted += "\\n";
+    } else if (c == '\t') {
+      quoted += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+std::string toml_key(const std::string& key) {
+  const bool bare =
+      !key.empty() &&
+      key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
+  return bare ? key : toml_string(key);
+}
+
+std::string toml_number(double value) {
+  std::string digits = fmt::format("{}", value);  // the shortest that reads back to the same bits
+  if (digits.find_first_of(".en") == std::string::npos) digits += ".0";
+  return digits;
+}
+
+std::string to_toml(const json& value) {
+  if (value.is_string()) return toml_string(value.get<std::string>());
+  if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
+  if (value.is_number_float()) return toml_number(value.get<double>());
+  if (value.is_number()) return fmt::format("{}", value.get<int64_t>());
+  std::string inside;
+  if (value.is_array()) {
+    for (const auto& item : value) inside += (inside.empty() ? "" : ", ") + to_toml(item);
+    return "[" + inside + "]";
+  }
+  for (const auto& [key, item] : value.items())
+    inside += (inside.empty() ? "" : ", ") + toml_key(key) + " = " + to_toml(item);
+  return inside.empty() ? "{}" : "{ " + inside + " }";
+}
+
+/// A long list stands with one item per line.
+std::string to_toml_lines(const json& value) {
+  std::string line = to_toml(value);
+  if (!value.is_array() || line.size() <= 90) return line;
+  std::string lines = "[\n";
+  for (const auto& item : value) lines += "  " + to_toml(item) + ",\n";
+  return lines + "]";
+}
+
+/// For error messages: short, on one line.
+std::string shown(const json& value) {
+  std::string text = to_toml(value);
+  if (text.size() > 60) {
+    text.resize(57);
+    while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0) == 0x80) text.pop_back();
+    text += "...";
+  }
+  return text;
+}
+
+std::string trimmed(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return "";
+  return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
+}
+
+std::string section_of(const std::string& key) {
+  const auto dot = key.find('.');
+  return dot == std::string::npos ? "" : key.substr(0, dot);
+}
+
+std::string name_of(const std::string& key) { return key.substr(key.rfind('.') + 1); }
+
+}  // namespace
+
+// ---- The declared keys ----------------------------------------------------------------------------------------------
+
+struct Settings::Impl {
+  struct Value {
+    json preset;  ///< the default
+    json now;
+    bool set = false;  ///< by a file, the command line or the program
+  };
+
+  std::vector<Option> options;
+  std::map<std::string, Value> values;
+
+  const Option& option(const std::string& key) const {
+    return *std::find_if(options.begin(), options.end(), [&](const Option& option) { return option.key == key; });
+  }
+
+  const Value& find(const std::string& key) const {
+    const auto found = values.find(key);
+    if (found == values.end()) unknown(key, "");
+    return found->second;
+  }
+
+  /// The key that a user most likely meant: the same name in another section before the nearest spelling.
+  std::string nearest_key(const std::string& key) const {
+    std::vector<std::string> keys, same_name;
+    for (const auto& option : options) {
+      keys.push_back(option.key);
+      if (name_of(option.key) == name_of(key)) same_name.push_back(option.key);
+    }
+    return nearest(key, same_name.empty() ? keys : same_name);
+  }
+
+  [[noreturn]] void unknown(const std::string& key, const std::string& where) const {
+    const std::string best = nearest_key(key.size() > 200 ? key.substr(0, 200) : key);
+    fail(Fault::kUsage, "unknown key {}{}{}", shown(key), where.empty() ? "" : " in " + where,
+         best.empty() ? "" : fmt::format("; did you mean \"{}\"?", best));
+  }
+
+  /// The value in the canonical form of its key, or an error that says what was expected.
+  json checked(const std::string& key, json value, const std::string& where) const {
+    const json& model = find(key).preset;
+    const auto& choices = option(key).choices;
+    const std::string place = where.empty() ? "" : " (" + where + ")";
+    const auto refuse = [&](const std::string& expected, const std::string& hint = "") {
+      fail(Fault::kUsage, "{} is {}, expected {}{}{}", key, shown(value), expected, place, hint);
+    };
+    std::vector<std::string> words;
+    for (const auto& choice : choices) words.push_back('"' + choice + '"');
+    const std::string or_word = words.empty() ? "" : " or " + listed(words, "or");
+
+    if (value.is_string() && !choices.empty()) {
+      const auto text = value.get<std::string>();
+      if (std::find(choices.begin(), choices.end(), text) != choices.end()) return value;
+      if (model.is_string())
+        refuse(listed(words, "or"), fmt::format("; did you mean \"{}\"?", nearest(text.substr(0, 200), choices)));
+    }
+    if (model.is_boolean() && !value.is_boolean()) refuse("true or false" + or_word);
+    if (model.is_string() && !value.is_string()) refuse(choices.empty() ? "a text in quotes" : listed(words, "or"));
+    if (model.is_array() && !value.is_array()) refuse("a list, [...]");
+    if (model.is_object() && !value.is_object()) refuse("a table, {...}");
+    if (model.is_number_integer()) {
+      if (value.is_number_float()) {  // 5e4 is a handy way to write 50000
+        const double number = value.get<double>();
+        if (std::trunc(number) == number && std::abs(number) <= 0x1p53) return static_cast<int64_t>(number);
+        if (std::isfinite(number) && std::abs(number) > 0x1p53)
+          refuse("an integer of at most 9007199254740992" + or_word);
+      }
+      if (!value.is_number_integer()) refuse("an integer" + or_word);
+    }
+    if (model.is_number_float()) {
+      if (!value.is_number()) refuse("a number" + or_word);
+      const double number = value.get<double>();
+      if (!std::isfinite(number)) refuse("a finite number" + or_word);
+      return number;
+    }
+    return value;
+  }
+
+  void put(const std::string& key, json value, const std::string& where) {
+    if (!values.contains(key)) unknown(key, where);
+    json good = checked(key, std::move(value), where);
+    Value& entry = values[key];
+    entry.now = std::move(good), entry.set = true;
+  }
+};
+
+Settings::Settings() : impl_(std::make_unique<Impl>()) {}
+Settings::Settings(const Settings& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}
+Settings& Settings::operator=(const Settings& other) {
+  if (this != &other) impl_ = std::make_unique<Impl>(*other.impl_);
+  return *this;
+}
+Settings::Settings(Settings&&) noexcept = default;
+Settings& Settings::operator=(Settings&&) noexcept = default;
+Settings::~Settings() = default;
+
+void Settings::declare(const std::vector<Option>& options) {
+  for (const auto& option : options) {
+    const auto table = parse("value = " + option.value, "the default of " + option.key);
+    const json preset = agon::to_json(*table.get("value"), option.key, "its default");
+    if (const auto old = impl_->values.find(option.key); old != impl_->values.end()) {
+      *std::find_if(impl_->options.begin(), impl_->options.end(), [&](auto& o) { return o.key == option.key; }) =
+          option;
+      old->second.preset = preset;
+      if (old->second.set)
+        old->second.now = impl_->checked(option.key, old->second.now, "");
+      else
+        old->second.now = preset;
+    } else {
+      impl_->options.push_back(option);
+      impl_->values[option.key] = {preset, preset, false};
+    }
+  }
+}
+
+void Settings::read_toml(std::string_view text, const std::string& origin) {
+  const auto table = parse(text, origin);
+  for (const auto& [section_name, section] : table) {
+    const std::string name(section_name.str());
+    if (is_preset_note(name) && section.is_string()) continue;
+    if (impl_->values.contains(name)) {
+      impl_->put(name, agon::to_json(section, name, origin), line_of(section, origin));
+      continue;
+    }
+    const auto* keys = section.as_table();
+    if (!keys) impl_->unknown(name, line_of(section, origin));
+    std::vector<std::string> sections;
+    for (const auto& option : options()) sections.push_back(section_of(option.key));
+    if (keys->empty() && std::find(sections.begin(), sections.end(), name) == sections.end())
+      fail(Fault::kUsage, "unknown section [{}] in {}; did you mean [{}]?", toml_key(name), line_of(section, origin),
+           nearest(name.substr(0, 200), sections));
+    for (const auto& [key_name, value] : *keys) {
+      const std::string key = name + "." + std::string(key_name.str());
+      if (!impl_->values.contains(key)) impl_->unknown(key, line_of(value, origin));
+      impl_->put(key, agon::to_json(value, key, origin), line_of(value, origin));
+    }
+  }
+}
+
+void Settings::set(std::string_view assignment) {
+  const auto equals = assignment.find('=');
+  const std::string key = trimmed(assignment.substr(0, equals));
+  if (equals == std::string_view::npos || key.empty())
+    fail(Fault::kUsage, "--set expects key=value, found {}", shown(std::string(assignment)));
+  const std::string text = trimmed(assignment.substr(equals + 1));
+  if (!impl_->values.contains(key)) impl_->unknown(key, "--set");
+
+  const bool quoted = !text.empty() && (text.front() == '"' || text.front() == '\'');
+  if (impl_->find(key).preset.is_string() && !quoted) return impl_->put(key, text, "--set");
+  json value = text;  // a bare word, unless it is TOML
+  try {
+    const auto table = parse("value = " + text, "--set " + key);
+    if (table.size() == 1) value = agon::to_json(*table.get("value"), key, "--set");
+  } catch (const Error&) {
+    const json& preset = impl_->find(key).preset;
+    if (quoted || preset.is_array() || preset.is_object()) throw;
+  }
+  impl_->put(key, std::move(value), "--set");
+}
+
+void Settings::set_integer(const std::string& key, int64_t value) { impl_->put(key, value, ""); }
+void Settings::set_text(const std::string& key, const std::string& value) { impl_->put(key, value, ""); }
+
+bool Settings::flag(const std::string& key) const {
+  const json& value = raw(key);
+  if (!value.is_boolean()) fail(Fault::kUsage, "{} is {}, expected true or false", key, shown(value));
+  return value.get<bool>();
+}
+
+int64_t Settings::integer(const std::string& key, int64_t least, int64_t most) const {
+  const json& value = raw(key);
+  if (!value.is_number_integer()) fail(Fault::kUsage, "{} is {}, expected an integer", key, shown(value));
+  const auto number = value.get<int64_t>();
+  if (number < least) fail(Fault::kUsage, "{} is {}, expected at least {}", key, number, least);
+  if (number > most) fail(Fault::kUsage, "{} is {}, expected at most {}", key, number, most);
+  return number;
+}
+
+double Settings::number(const std::string& key, double least, double most) const {
+  const json& value = raw(key);
+  if (!value.is_number()) fail(Fault::kUsage, "{} is {}, expected a number", key, shown(value));
+  const auto number = value.get<double>();
+  if (!(number >= least)) fail(Fault::kUsage, "{} is {}, expected at least {}", key, number, least);
+  if (!(number <= most)) fail(Fault::kUsage, "{} is {}, expected at most {}", key, number, most);
+  return number;
+}
+
+std::string Settings::text(const std::string& key) const {
+  const json& value = raw(key);
+  if (!value.is_string()) fail(Fault::kUsage, "{} is {}, expected a text", key, shown(value));
+  return value.get<std::string>();
+}
+
+bool Settings::is_text(const std::string& key) const { return raw(key).is_string(); }
+const json& Settings::raw(const std::string& key) const { return impl_->find(key).now; }
+bool Settings::has(const std::string& key) const { return impl_->values.contains(key); }
+bool Settings::is_default(const std::string& key) const {
+  const auto& value = impl_->find(key);
+  return value.now == value.preset;
+}
+const std::vector<Settings::Option>& Settings::options() const { return impl_->options; }
+
+std::string Settings::to_toml(bool with_meanings) const {
+  std::vector<std::string> sections;
+  for (const auto& option : options()) {
+    const std::string section = section_of(option.key);
+    if (std::find(sections.begin(), sections.end(), section) == sections.end()) sections.push_back(section);
+  }
+  std::stable_partition(sections.begin(), sections.end(), [](const std::string& s) { return s.empty(); });
+  std::string text;
+  for (const auto& section : sections) {
+    if (!text.empty()) text += '\n';
+    if (!section.empty()) text += "[" + toml_key(section) + "]\n";
+    for (const auto& option : options()) {
+      if (section_of(option.key) != section) continue;
+      if (with_meanings) {
+        text += "# " + option.meaning;
+        if (!option.choices.empty()) text += " (" + listed(option.choices, "or") + ")";
+        text += '\n';
+      }
+      text += toml_key(name_of(option.key)) + " = " + to_toml_lines(raw(option.key)) + "\n";
+    }
+  }
+  return text;
+}
+
+json Settings::to_json() const {
+  json object = json::object();
+  for (const auto& option : options()) {
+    const std::string section = section_of(option.key);
+    (section.empty() ? object : object[section])[name_of(option.key)] = raw(option.key);
+  }
+  return object;
+}
+
+}  // namespace agon
