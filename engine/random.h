@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/ops.h"
 
@@ -8,18 +9,22 @@ namespace agon {
 
 /// What random numbers are for. Each stream is independent of the others, whatever their order of use.
 enum class RandomStream : uint32_t {
-  kInit = 1,          ///< initial weights
-  kNoise = 2,         ///< generator input z during training
-  kLabels = 3,        ///< generator input class during training
-  kSamples = 4,       ///< order of the real data
-  kDropout = 5,       ///< dropout masks
-  kMixing = 6,        ///< who swaps, gossips or is averaged with whom
-  kPartition = 7,     ///< how data are dealt to workers
-  kEvaluation = 8,    ///< noise of evaluations
-  kSampling = 9,      ///< noise of sample pictures and `agon sample`
-  kFaults = 10,       ///< which worker crashes
-  kAlgorithm = 11,    ///< choices an algorithm makes on the host
+  kInit = 1,        ///< initial weights
+  kNoise = 2,       ///< generator input z during training
+  kLabels = 3,      ///< generator input class during training
+  kSamples = 4,     ///< order of the real data
+  kDropout = 5,     ///< dropout masks
+  kMixing = 6,      ///< who swaps, gossips or is averaged with whom
+  kPartition = 7,   ///< how data are dealt to workers
+  kEvaluation = 8,  ///< noise of evaluations
+  kSampling = 9,    ///< noise of sample pictures and `agon sample`
+  kFaults = 10,     ///< which worker crashes
+  kAlgorithm = 11,  ///< choices an algorithm makes on the host
+  kSynthetic = 12,  ///< items of the built-in data sets
 };
+
+/// The number under which the server draws; workers are 0, 1, 2, ...
+constexpr uint32_t kServerDraws = (1u << 24) - 1;
 
 /// Counter-based random numbers on the host, for decisions that every participant must take alike: a pure function of
 /// (seed, stream, worker, iteration, element), so that any rank at any placement, and a resumed run, draws the same.
@@ -44,6 +49,7 @@ class HostRandom {
   uint32_t stream_, worker_, draw_;
   uint64_t iteration_;
   uint32_t element_ = 0;
+  uint32_t block_[4] = {};
 };
 
 }  // namespace agon
