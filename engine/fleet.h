@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ class Fleet {
  public:
   Fleet(std::shared_ptr<Device> device, std::shared_ptr<const Network> network, const FleetOptions& options,
         const std::vector<int64_t>& replica_ids = {});
+  ~Fleet();
+  Fleet(Fleet&&) noexcept;
 
   const Network& network() const { return *network_; }
   std::shared_ptr<const Network> shared_network() const { return network_; }
@@ -53,6 +56,9 @@ class Fleet {
   /// Throws Error(kUsage) when shapes do not fit.
   Tensor forward(const Tensor& x, const Pass& pass);
   Tensor forward(const Tensor& x) { return forward(x, Pass{}); }
+  /// The output of a step of the latest forward pass, [R, B, shape]: features of an inner layer. A layer that works in
+  /// place, or a fused activation, has already changed it.
+  Tensor step_output(size_t step) const;
   /// Where the loss writes d(loss)/d(output) for the latest forward pass.
   Tensor output_gradient();
   /// Backpropagates output_gradient() (or dy) through the latest forward pass. Gradients are overwritten.
@@ -78,13 +84,13 @@ class Fleet {
   void set_learning_rates(const std::vector<float>& rates) { learning_rates_.set(rates); }
   Block<int32_t> step_block() const { return {step_counts_.data(), 1}; }
   /// To be called after the weights were written by anything but step().
-  void weights_changed() { ++version_; }
+  void weights_changed();
 
   std::vector<float> replica_weights(int64_t replica) const;  ///< [P], downloaded
   std::vector<float> replica_state(int64_t replica) const;
   void set_replica(int64_t replica, std::span<const float> weights, std::span<const float> state);
   /// Copies everything of one replica (weights, state, moments, step count) over another's: fail-stop and joining.
-  void copy_replica(int64_t from, int64_t to, bool moments = true);
+  void copy_replica(int64_t from, int64_t to);
   /// Shrinks to the first `replicas` replicas, or grows back; never beyond the number it was made with.
   void set_replicas(int64_t replicas);
   int64_t capacity() const { return capacity_; }
@@ -95,8 +101,8 @@ class Fleet {
     int64_t total() const { return weights + gradients + moments + activations; }
   };
   Memory memory() const;
-  /// The same, foreseen: the activations of a pass over `batch` samples.
-  static Memory plan_memory(const Network& network, int64_t replicas, int64_t batch, const FleetOptions& options);
+  /// The same, foreseen: with the activations of a pass over `batch` samples in `groups` groups.
+  static Memory plan_memory(const Network& network, int64_t batch, int64_t groups, const FleetOptions& options);
 
  private:
   struct Layout;
@@ -114,7 +120,7 @@ class Fleet {
   const Layout* latest_ = nullptr;
   Tensor latest_input_;
   Pass latest_pass_;
-  uint64_t version_ = 1;
+  uint64_t version_;
 };
 
 }  // namespace agon

@@ -16,7 +16,7 @@ enum class Grads { kInput, kParams, kBoth };
 
 /// One array of weights (or of running statistics) that a layer owns in its fleet's arena.
 struct Parameter {
-  enum class Role { kWeight, kBias, kGain, kTable, kRunningMean, kRunningVar };
+  enum class Role { kWeight, kBias, kGain, kTable, kFixedTable, kRunningMean, kRunningVar };
 
   std::string name;            ///< PyTorch's: "weight", "bias", "running_mean"
   Role role;
@@ -29,7 +29,10 @@ struct Parameter {
     for (int64_t d : dims) n *= d;
     return n;
   }
-  bool trained() const { return role != Role::kRunningMean && role != Role::kRunningVar; }
+  /// Running statistics and fixed tables are state: they travel with the model, but no optimiser touches them.
+  bool trained() const {
+    return role != Role::kFixedTable && role != Role::kRunningMean && role != Role::kRunningVar;
+  }
 };
 
 /// Everything that one call of a layer needs, for all replicas of a fleet at once.
@@ -79,7 +82,10 @@ class Layer {
   virtual bool fuse(Activation activation, float slope) { (void)activation, (void)slope; return false; }
   /// The activation, if this layer is one.
   virtual std::optional<std::pair<Activation, float>> activation() const { return std::nullopt; }
-  /// True if backward reads x (so x must be kept).
+  /// True if it may write its output over its input, and dx over dy.
+  virtual bool in_place() const { return false; }
+  /// True if the backward pass reads y, so that the next layer must not write over it.
+  virtual bool keeps_output() const { return false; }
   virtual bool takes_labels() const { return false; }
 };
 

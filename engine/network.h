@@ -59,7 +59,7 @@ std::vector<LayerSpec> parse_layers(const nlohmann::json& list, const std::strin
 struct Model {
   std::string name;
   std::string meaning;
-  std::string generator;       ///< its layers, as TOML text
+  std::string generator;       ///< its layers, as a JSON list
   std::string discriminator;
 };
 const std::vector<Model>& models();
