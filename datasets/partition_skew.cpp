@@ -20,7 +20,7 @@ std::vector<int64_t> divide(int64_t total, const std::vector<double>& shares, si
     const size_t worker = (first + i) % shares.size();
     wanted += shares[worker] * static_cast<double>(total);
     const bool last = i + 1 == shares.size();
-    parts[worker] = last ? total - given : std::min(total, std::llround(wanted)) - given;
+    parts[worker] = last ? total - given : std::min<int64_t>(total, std::llround(wanted)) - given;
     given += parts[worker];
   }
   return parts;
