@@ -5,13 +5,13 @@
 // doubles, so that writing them out and reading them back gives the same bits.
 #include "engine/settings.h"
 
-#include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/text.h"
+#include "engine/toml.h"
 #include "kernels/error.h"
 
 namespace agon {
@@ -19,118 +19,8 @@ namespace {
 
 using nlohmann::json;
 
-// What a hostile text may cost: toml++ turns every part of a dotted key into a level of recursion.
-constexpr size_t kMostBytes = 256 * 1024;
-constexpr int kMostDotsInKey = 64;
-constexpr int kMostNesting = 32;
-
 /// Keys that a preset says about itself, before any section; algorithms/presets.cpp reads them.
 bool is_preset_note(std::string_view key) { return key == "about" || key == "extends"; }
-
-// ---- TOML -> JSON ---------------------------------------------------------------------------------------------------
-
-std::string line_of(const toml::node& node, const std::string& origin) {
-  return fmt::format("{} line {}", origin, node.source().begin.line);
-}
-
-json to_json(const toml::node& node, const std::string& key, const std::string& origin, int depth = 0) {
-  if (depth > kMostNesting)
-    fail(Fault::kUsage, "{} is nested more than {} deep ({})", key, kMostNesting, line_of(node, origin));
-  if (const auto* text = node.as_string()) return text->get();
-  if (const auto* value = node.as_integer()) return value->get();
-  if (const auto* value = node.as_floating_point()) return value->get();
-  if (const auto* value = node.as_boolean()) return value->get();
-  if (const auto* array = node.as_array()) {
-    json list = json::array();
-    for (const auto& item : *array) list.push_back(to_json(item, key, origin, depth + 1));
-    return list;
-  }
-  if (const auto* table = node.as_table()) {
-    json object = json::object();
-    for (const auto& [name, item] : *table) object[std::string(name.str())] = to_json(item, key, origin, depth + 1);
-    return object;
-  }
-  fail(Fault::kUsage, "{} is a date or a time, which no key of agon takes ({})", key, line_of(node, origin));
-}
-
-/// Refuses what toml++ 3.3 would follow into unbounded recursion: keys of very many dotted parts.
-void check_bounds(std::string_view text, const std::string& origin) {
-  if (text.size() > kMostBytes)
-    fail(Fault::kUsage, "{} has {} bytes, expected settings of at most {}", origin, text.size(), kMostBytes);
-  int dots = 0, line = 1;
-  bool line_start = true, comment = false;
-  for (const char c : text) {
-    if (c == '\n') {
-      ++line, dots = 0, line_start = true, comment = false;
-    } else if (c == ',' || c == '=' || c == '{' || c == '[') {
-      dots = 0, line_start = false;
-    } else if (c == '.' && !comment && ++dots > kMostDotsInKey) {
-      fail(Fault::kUsage, "{} line {} has a key of more than {} parts, expected section.name", origin, line,
-           kMostDotsInKey);
-    } else if (c != ' ' && c != '\t') {
-      if (line_start && c == '#') comment = true;
-      line_start = false;
-    }
-  }
-}
-
-toml::table parse(std::string_view text, const std::string& origin) {
-  check_bounds(text, origin);
-  try {
-    return toml::parse(text, origin);
-  } catch (const toml::parse_error& error) {
-    fail(Fault::kUsage, "{} line {}, column {} is not valid TOML: {}", origin, error.source().begin.line,
-         error.source().begin.column, error.description());
-  }
-}
-
-// ---- JSON -> TOML ---------------------------------------------------------------------------------------------------
-
-std::string toml_string(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += '\\', quoted += c;
-    } else if (c == '\n') {
-      quoted += "\\n";
-    } else if (c == '\t') {
-      quoted += "\\t";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      quoted += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + '"';
-}
-
-std::string toml_key(const std::string& key) {
-  const bool bare =
-      !key.empty() &&
-      key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
-  return bare ? key : toml_string(key);
-}
-
-std::string toml_number(double value) {
-  std::string digits = fmt::format("{}", value);  // the shortest that reads back to the same bits
-  if (digits.find_first_of(".en") == std::string::npos) digits += ".0";
-  return digits;
-}
-
-std::string to_toml(const json& value) {
-  if (value.is_string()) return toml_string(value.get<std::string>());
-  if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
-  if (value.is_number_float()) return toml_number(value.get<double>());
-  if (value.is_number()) return fmt::format("{}", value.get<int64_t>());
-  std::string inside;
-  if (value.is_array()) {
-    for (const auto& item : value) inside += (inside.empty() ? "" : ", ") + to_toml(item);
-    return "[" + inside + "]";
-  }
-  for (const auto& [key, item] : value.items())
-    inside += (inside.empty() ? "" : ", ") + toml_key(key) + " = " + to_toml(item);
-  return inside.empty() ? "{}" : "{ " + inside + " }";
-}
 
 /// A long list stands with one item per line.
 std::string to_toml_lines(const json& value) {
@@ -265,8 +155,7 @@ Settings::~Settings() = default;
 
 void Settings::declare(const std::vector<Option>& options) {
   for (const auto& option : options) {
-    const auto table = parse("value = " + option.value, "the default of " + option.key);
-    const json preset = agon::to_json(*table.get("value"), option.key, "its default");
+    const json preset = parse_toml("value = " + option.value, "the default of " + option.key)["value"];
     if (const auto old = impl_->values.find(option.key); old != impl_->values.end()) {
       *std::find_if(impl_->options.begin(), impl_->options.end(), [&](auto& o) { return o.key == option.key; }) =
           option;
@@ -283,26 +172,21 @@ void Settings::declare(const std::vector<Option>& options) {
 }
 
 void Settings::read_toml(std::string_view text, const std::string& origin) {
-  const auto table = parse(text, origin);
-  for (const auto& [section_name, section] : table) {
-    const std::string name(section_name.str());
-    if (is_preset_note(name) && section.is_string()) continue;
-    if (impl_->values.contains(name)) {
-      impl_->put(name, agon::to_json(section, name, origin), line_of(section, origin));
+  std::map<std::string, int> lines;
+  const json table = parse_toml(text, origin, &lines);
+  std::vector<std::string> sections;
+  for (const auto& option : options()) sections.push_back(section_of(option.key));
+  for (const auto& [section, keys] : table.items()) {
+    if (is_preset_note(section) && keys.is_string()) continue;
+    const auto place = [&](const std::string& key) { return fmt::format("{} line {}", origin, lines[key]); };
+    if (impl_->values.contains(section) || !keys.is_object()) {
+      impl_->put(section, keys, place(section));
       continue;
     }
-    const auto* keys = section.as_table();
-    if (!keys) impl_->unknown(name, line_of(section, origin));
-    std::vector<std::string> sections;
-    for (const auto& option : options()) sections.push_back(section_of(option.key));
-    if (keys->empty() && std::find(sections.begin(), sections.end(), name) == sections.end())
-      fail(Fault::kUsage, "unknown section [{}] in {}; did you mean [{}]?", toml_key(name), line_of(section, origin),
-           nearest(name.substr(0, 200), sections));
-    for (const auto& [key_name, value] : *keys) {
-      const std::string key = name + "." + std::string(key_name.str());
-      if (!impl_->values.contains(key)) impl_->unknown(key, line_of(value, origin));
-      impl_->put(key, agon::to_json(value, key, origin), line_of(value, origin));
-    }
+    if (keys.empty() && std::find(sections.begin(), sections.end(), section) == sections.end())
+      fail(Fault::kUsage, "unknown section [{}] in {}; did you mean [{}]?", toml_key(section), place(section),
+           nearest(section.substr(0, 200), sections));
+    for (const auto& [name, value] : keys.items()) impl_->put(section + "." + name, value, place(section + "." + name));
   }
 }
 
@@ -318,8 +202,8 @@ void Settings::set(std::string_view assignment) {
   if (impl_->find(key).preset.is_string() && !quoted) return impl_->put(key, text, "--set");
   json value = text;  // a bare word, unless it is TOML
   try {
-    const auto table = parse("value = " + text, "--set " + key);
-    if (table.size() == 1) value = agon::to_json(*table.get("value"), key, "--set");
+    const json table = parse_toml("value = " + text, "--set " + key);
+    if (table.size() == 1) value = table["value"];
   } catch (const Error&) {
     const json& preset = impl_->find(key).preset;
     if (quoted || preset.is_array() || preset.is_object()) throw;
