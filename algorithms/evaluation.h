@@ -44,6 +44,9 @@ struct Scores {
   std::string text() const;
 };
 
+/// Means of the scores of several generators, with the deviation (unbiased) and the best of score and fid.
+Scores mean_scores(const std::vector<Scores>& each);
+
 /// The keys score.* of a run.
 std::vector<Settings::Option> evaluation_options();
 

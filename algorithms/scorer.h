@@ -58,6 +58,7 @@ class Scorer {
     std::vector<float> logits;    ///< [count, classes], raw
     std::vector<float> features;  ///< [count, width]: the layer before the logits, after its activation
 
+    int64_t recognised(int64_t i) const;        ///< the class of picture i's largest logit
     std::vector<int64_t> class_counts() const;  ///< how many are recognised as each class [classes]
   };
   /// `pictures` U8 [count, H, W, C], channels last. Error(kUsage) when the size does not fit.
