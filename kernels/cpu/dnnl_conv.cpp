@@ -45,9 +45,8 @@ DnnlConv::DnnlConv(const ConvShape& s) : shape_(s) {
   primitive_attr attributes;
   attributes.set_scratchpad_mode(scratchpad_mode::user);
 
-  const convolution_forward::primitive_desc forward(
-      convolution_forward::desc(prop_kind::forward_training, kDirect, x, w, y, strides, pads, pads), attributes,
-      dnnl_engine());
+  const auto forward = dnnl_describe<convolution_forward>(attributes, prop_kind::forward_training, kDirect, x, w, y,
+                                                          strides, pads, pads);
   const auto keep = [&](const auto& desc, const memory::desc& weights) {
     w_ = weights;
     scratchpad_ = desc.scratchpad_desc();
@@ -57,13 +56,13 @@ DnnlConv::DnnlConv(const ConvShape& s) : shape_(s) {
     keep(forward, forward.weights_desc());
     primitive_ = convolution_forward(forward);
   } else if (s.direction == Direction::kInputGrad) {
-    const convolution_backward_data::primitive_desc desc(
-        convolution_backward_data::desc(kDirect, x, w, y, strides, pads, pads), attributes, dnnl_engine(), forward);
+    const auto desc =
+        dnnl_describe_backward<convolution_backward_data>(forward, attributes, kDirect, x, w, y, strides, pads, pads);
     keep(desc, desc.weights_desc());
     primitive_ = convolution_backward_data(desc);
   } else {
-    const convolution_backward_weights::primitive_desc desc(
-        convolution_backward_weights::desc(kDirect, x, w, y, strides, pads, pads), attributes, dnnl_engine(), forward);
+    const auto desc = dnnl_describe_backward<convolution_backward_weights>(forward, attributes, kDirect, x, w, y,
+                                                                           strides, pads, pads);
     keep(desc, desc.diff_weights_desc());
     primitive_ = convolution_backward_weights(desc);
   }
@@ -88,8 +87,9 @@ std::shared_ptr<const DnnlConv> DnnlConv::get(const ConvShape& shape) {
   return cache.get(shape, make);
 }
 
-dnnl::memory DnnlConv::activations(int slot, const dnnl::memory::desc& desc, const float* from) const {
-  if (desc.data_type() == dnnl::memory::data_type::f32) return dnnl_memory(desc, from);
+dnnl::memory DnnlConv::activations(int slot, const dnnl::memory::desc& desc, Direction output,
+                                   const float* from) const {
+  if (shape_.precision == Precision::kFp32 || shape_.direction == output) return dnnl_memory(desc, from);
   const int64_t count = static_cast<int64_t>(desc.get_size() / sizeof(Bfloat16));
   float* const to = scratch(slot, (count + 1) / 2);
   to_bfloat16(from, reinterpret_cast<Bfloat16*>(to), count);
@@ -104,9 +104,9 @@ void DnnlConv::run(float* x, float* w, float* y) const {
   if (!weight_grad && !as_is) pack_.execute(dnnl_stream(), plain, packed);
 
   const auto [image, weights, map] = arguments(shape_.direction);
-  primitive_.execute(dnnl_stream(), {{image, activations(kScratchB, x_, x)},
+  primitive_.execute(dnnl_stream(), {{image, activations(kScratchB, x_, Direction::kInputGrad, x)},
                                      {weights, packed},
-                                     {map, activations(kScratchC, y_, y)},
+                                     {map, activations(kScratchC, y_, Direction::kForward, y)},
                                      {DNNL_ARG_SCRATCHPAD, dnnl_scratchpad(scratchpad_)}});
   if (weight_grad && !as_is) unpack_.execute(dnnl_stream(), packed, plain);
 }

@@ -1,23 +1,9 @@
 #pragma once
 
-#include <compare>
-
+#include "kernels/cpu/conv_shape.h"
 #include "kernels/cpu/dnnl_plan.h"
-#include "kernels/ops.h"
 
 namespace agon::cpu {
-
-/// One convolution of one replica, or of a part of it.
-struct ConvShape {
-  ops::Convolution::Direction direction;
-  int64_t batch, height, width, in_channels, out_height, out_width, out_channels, kernel, stride, pad;
-  Precision precision;
-  auto operator<=>(const ConvShape&) const = default;
-
-  int64_t x_count() const { return batch * height * width * in_channels; }
-  int64_t w_count() const { return kernel * kernel * in_channels * out_channels; }
-  int64_t y_count() const { return batch * out_height * out_width * out_channels; }
-};
 
 /// A convolution that oneDNN computes with code made for its shape. Weights are packed into the layout that oneDNN
 /// prefers and unpacked again.
@@ -32,7 +18,9 @@ class DnnlConv {
  private:
   explicit DnnlConv(const ConvShape& shape);
   static std::shared_ptr<const DnnlConv> make(const ConvShape& shape);
-  dnnl::memory activations(int slot, const dnnl::memory::desc& desc, const float* from) const;
+  /// An image or map as oneDNN takes it: rounded to bf16, unless it is the `output` of this convolution.
+  dnnl::memory activations(int slot, const dnnl::memory::desc& desc, ops::Convolution::Direction output,
+                           const float* from) const;
 
   ConvShape shape_;
   dnnl::primitive primitive_;

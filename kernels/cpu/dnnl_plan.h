@@ -5,12 +5,10 @@
 #include <memory>
 #include <mutex>
 
+#include "kernels/cpu/conv_shape.h"
 #include "kernels/cpu/stream.h"
 
 namespace agon::cpu {
-
-/// Scratch slots of the matrix operations; a piece uses several at once.
-enum MatrixScratch { kScratchA, kScratchB, kScratchC, kScratchD, kScratchE, kScratchF, kScratchPad };
 
 inline const dnnl::engine& dnnl_engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -30,6 +28,27 @@ inline dnnl::memory dnnl_memory(const dnnl::memory::desc& desc, const void* data
 /// The calling thread's scratchpad for a primitive.
 inline dnnl::memory dnnl_scratchpad(const dnnl::memory::desc& desc) {
   return dnnl_memory(desc, scratch(kScratchPad, static_cast<int64_t>(desc.get_size() / sizeof(float)) + 1));
+}
+
+/// Describes a primitive. oneDNN 2 takes an operation descriptor first, oneDNN 3 everything in one step.
+template <class Primitive, class... Arguments>
+auto dnnl_describe(const dnnl::primitive_attr& attributes, const Arguments&... arguments) {
+#if DNNL_VERSION_MAJOR < 3
+  return typename Primitive::primitive_desc(typename Primitive::desc(arguments...), attributes, dnnl_engine());
+#else
+  return typename Primitive::primitive_desc(dnnl_engine(), arguments..., attributes);
+#endif
+}
+
+/// The same for a backward pass, which oneDNN fits to the description of its forward pass.
+template <class Primitive, class Forward, class... Arguments>
+auto dnnl_describe_backward(const Forward& forward, const dnnl::primitive_attr& attributes,
+                            const Arguments&... arguments) {
+#if DNNL_VERSION_MAJOR < 3
+  return typename Primitive::primitive_desc(typename Primitive::desc(arguments...), attributes, dnnl_engine(), forward);
+#else
+  return typename Primitive::primitive_desc(dnnl_engine(), arguments..., forward, attributes);
+#endif
 }
 
 /// Plans made once for each shape and shared by all threads. Making one takes milliseconds.

@@ -79,7 +79,7 @@ struct Bf16Matmul {
       post.append_sum(1.f);
       attributes.set_post_ops(post);
     }
-    const dnnl::matmul::primitive_desc desc(dnnl::matmul::desc(a, b, c), attributes, dnnl_engine());
+    const auto desc = dnnl_describe<dnnl::matmul>(attributes, a, b, c);
     return std::make_shared<Bf16Matmul>(Bf16Matmul{dnnl::matmul(desc), a, b, c, desc.scratchpad_desc()});
   } catch (const dnnl::error&) {
     return nullptr;  // a processor without AVX-512
