@@ -63,24 +63,50 @@ class Reader {
   std::map<std::string, int>* lines_;
 };
 
-/// Refuses what toml++ 3.3 would follow into unbounded recursion: keys of very many dotted parts.
+/// The position after the string that starts at `at`; strings that do not end are left to the parser.
+size_t after_string(std::string_view text, size_t at) {
+  const char quote = text[at];
+  const bool lines = text.substr(at, 3) == std::string(3, quote);  // """ and ''' go over several lines
+  for (size_t i = at + (lines ? 3 : 1); i < text.size(); ++i) {
+    if (text[i] == '\\' && quote == '"') {
+      ++i;
+    } else if (!lines && (text[i] == quote || text[i] == '\n')) {
+      return i + 1;
+    } else if (lines && text.substr(i, 3) == std::string(3, quote)) {
+      i += 3;
+      while (i < text.size() && text[i] == quote) ++i;  // up to two more belong to the string
+      return i;
+    }
+  }
+  return text.size();
+}
+
+/// Refuses what toml++ 3.3 cannot cope with: keys of very many dotted parts (each a level of recursion) and non-ASCII
+/// characters outside strings and comments (TOML 1.0 has none, toml++ takes some for what cannot happen).
 void check_bounds(std::string_view text, const std::string& origin) {
   if (text.size() > kMostBytes)
     fail(Fault::kUsage, "{} has {} bytes, expected settings of at most {}", origin, text.size(), kMostBytes);
-  int dots = 0, line = 1;
-  bool line_start = true, comment = false;
-  for (const char c : text) {
-    if (c == '\n') {
-      ++line, dots = 0, line_start = true, comment = false;
-    } else if (c == ',' || c == '=' || c == '{' || c == '[') {
-      dots = 0, line_start = false;
-    } else if (c == '.' && !comment && ++dots > kMostDotsInKey) {
-      fail(Fault::kUsage, "{} line {} has a key of more than {} parts, expected section.name", origin, line,
-           kMostDotsInKey);
-    } else if (c != ' ' && c != '\t') {
-      if (line_start && c == '#') comment = true;
-      line_start = false;
+  const auto line = [&](size_t at) { return 1 + std::count(text.begin(), text.begin() + at, '\n'); };
+  int dots = 0;
+  for (size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size();) {
+    const char c = text[i];
+    if (c == '#') {
+      i = std::min(text.find('\n', i), text.size());
+      continue;
     }
+    if (c == '"' || c == '\'') {
+      i = after_string(text, i);
+      continue;
+    }
+    if (static_cast<unsigned char>(c) >= 0x80)
+      fail(Fault::kUsage,
+           "{} line {} is not valid TOML: only texts in quotes and comments may hold other than ASCII characters",
+           origin, line(i));
+    if (c == '\n' || c == ',' || c == '=' || c == '{' || c == '[') dots = 0;
+    if (c == '.' && ++dots > kMostDotsInKey)
+      fail(Fault::kUsage, "{} line {} has a key of more than {} parts, expected section.name", origin, line(i),
+           kMostDotsInKey);
+    ++i;
   }
 }
 

@@ -202,6 +202,10 @@ TEST(Settings, HostileTextsEndInOneSentence) {
   EXPECT_NE(read(std::string("a\0b = 1", 7)).find("my.toml line 1"), std::string::npos);
   EXPECT_NE(read("data.path = \"\xff\xfe\"").find("my.toml line 1"), std::string::npos);
   EXPECT_NE(read(std::string(5000, 'k') + " = 1").find("unknown key"), std::string::npos);
+  EXPECT_NE(read("run.seed = \xc9\x85x").find("ASCII"), std::string::npos);
+  EXPECT_NE(read("x = [%un]").find("is not valid TOML"), std::string::npos);
+  EXPECT_NE(read("[%un]").find("is not valid TOML"), std::string::npos);
+  EXPECT_EQ(read("# é\ndata.path = \"\"\"\"é\"\n\\\" #\"\"\"\"\" # \" é\nrun.seed = 1"), "no error");
   EXPECT_EQ(read("# " + std::string(500, '.') + "\nrun.seed = 1"), "no error");
 }
 

@@ -1,0 +1,87 @@
+// Presets: the compiled-in settings files, and files that extend them.
+#include "algorithms/presets.h"
+
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/preset_files.h"
+#include "engine/text.h"
+#include "engine/toml.h"
+#include "kernels/error.h"
+
+namespace agon {
+namespace {
+
+/// A note at the top of a settings file, before any section: "about", "extends".
+std::string note(const nlohmann::json& table, const std::string& key, const std::string& origin) {
+  const auto found = table.find(key);
+  if (found == table.end()) return "";
+  if (!found->is_string()) fail(Fault::kUsage, "{} is {} in {}, expected a text", key, to_toml(*found), origin);
+  return found->get<std::string>();
+}
+
+std::vector<Preset> read_presets() {
+  std::vector<Preset> list;
+  for (const auto& [name, text] : preset_files()) {
+    const std::string toml(text);
+    list.push_back({std::string(name), note(parse_toml(toml, std::string(name)), "about", std::string(name)), toml});
+  }
+  std::sort(list.begin(), list.end(), [](const Preset& a, const Preset& b) { return a.name < b.name; });
+  return list;
+}
+
+}  // namespace
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> list = read_presets();
+  return list;
+}
+
+const Preset& preset(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& candidate : presets()) {
+    if (candidate.name == name) return candidate;
+    names.push_back(candidate.name);
+  }
+  fail(Fault::kUsage, "there is no preset \"{}\"; did you mean \"{}\"?", name, nearest(name, names));
+}
+
+std::vector<TomlText> with_bases(const std::string& text, const std::string& origin) {
+  std::vector<TomlText> chain{{text, origin}};
+  std::vector<std::string> visited;
+  for (;;) {
+    const std::string base = note(parse_toml(chain.back().text, chain.back().origin), "extends", chain.back().origin);
+    if (base.empty()) break;
+    if (std::find(visited.begin(), visited.end(), base) != visited.end())
+      fail(Fault::kUsage, "{} extends itself through \"{}\"", origin, base);
+    visited.push_back(base);
+    chain.push_back({preset(base).toml, "preset " + base});
+  }
+  std::reverse(chain.begin(), chain.end());
+  return chain;
+}
+
+std::string merged_toml(const std::vector<TomlText>& texts) {
+  nlohmann::json merged = nlohmann::json::object();
+  for (const auto& [text, origin] : texts) {
+    for (const auto& [section, value] : parse_toml(text, origin).items()) {
+      if (value.is_object() && merged.contains(section))
+        merged[section].update(value);
+      else
+        merged[section] = value;
+    }
+  }
+  merged.erase("extends");
+  std::string toml;
+  for (const auto& [key, value] : merged.items())
+    if (!value.is_object()) toml += toml_key(key) + " = " + to_toml(value) + "\n";
+  for (const auto& [section, keys] : merged.items()) {
+    if (!keys.is_object()) continue;
+    toml += (toml.empty() ? "[" : "\n[") + toml_key(section) + "]\n";
+    for (const auto& [key, value] : keys.items()) toml += toml_key(key) + " = " + to_toml(value) + "\n";
+  }
+  return toml;
+}
+
+}  // namespace agon
