@@ -14,17 +14,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void check_same_kind(const DataSource& source) {
-  const Dataset &train = source.train, &test = *source.test;
-  if (train.channels() != test.channels() || train.height() != test.height() || train.width() != test.width())
-    fail(Fault::kData, "expected images of {} x {} x {} as in {}, found {} x {} x {} in {}", train.channels(),
-         train.height(), train.width(), train.name(), test.channels(), test.height(), test.width(), test.name());
-}
-
 DataSource load_packed(const std::string& path) {
   DataSource source{.train = read_packed(path)};
   const std::string sibling = test_sibling(path);
-  if (fs::exists(sibling)) source.test = read_packed(sibling);
+  if (!fs::exists(sibling)) return source;
+  source.test = read_packed(sibling);
+  const Dataset &train = source.train, &test = *source.test;
+  if (train.channels() != test.channels() || train.height() != test.height() || train.width() != test.width())
+    fail(Fault::kData, "expected images of {} x {} x {} as in {}, found {} x {} x {} in {}", train.channels(),
+         train.height(), train.width(), path, test.channels(), test.height(), test.width(), sibling);
   return source;
 }
 
@@ -38,7 +36,7 @@ DataSource load_raw(const fs::path& path) {
     fail(Fault::kData, "cannot tell what data {} holds; expected a packed .safetensors file, {}", path.string(),
          listed(kinds, "or"));
   }
-  const RawSource raw = found->read(path, {});
+  const RawSource raw = read_raw(*found, path, {});
   DataSource source{.train = in_memory(raw.train)};
   if (raw.test) source.test = in_memory(*raw.test);
   return source;
@@ -56,9 +54,7 @@ DataSource load_data(const std::string& path_or_name, uint64_t seed) {
          path_or_name, listed(names), nearest(path_or_name, names));
 
   const fs::path path(path_or_name);
-  DataSource source = path.extension() == ".safetensors" ? load_packed(path) : load_raw(path);
-  if (source.test) check_same_kind(source);
-  return source;
+  return path.extension() == ".safetensors" ? load_packed(path) : load_raw(path);
 }
 
 }  // namespace agon

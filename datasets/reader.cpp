@@ -64,6 +64,23 @@ const Reader& reader(const std::string& kind) {
        listed(kinds));
 }
 
+RawSource read_raw(const Reader& reader, const std::filesystem::path& path, const ReadOptions& options) {
+  RawSource source = [&] {
+    try {
+      return reader.read(path, options);
+    } catch (const std::filesystem::filesystem_error& error) {
+      fail(Fault::kData, "cannot read {}: {}", error.path1().string(), error.code().message());
+    }
+  }();
+  const RawSplit& train = source.train;
+  if (!source.test) return source;
+  const RawSplit& test = *source.test;
+  if (train.channels != test.channels || train.height != test.height || train.width != test.width)
+    fail(Fault::kData, "expected images of {} x {} x {} as in {}, found {} x {} x {} in {}", train.channels,
+         train.height, train.width, train.name, test.channels, test.height, test.width, test.name);
+  return source;
+}
+
 void for_each_block(const RawSplit& split, const std::function<void(const uint8_t* pixels, int64_t images)>& take) {
   const int64_t block = std::min(split.count, std::max<int64_t>(1, kBlockBytes / split.image_bytes()));
   std::vector<uint8_t> pixels(static_cast<size_t>(block * split.image_bytes()));

@@ -51,6 +51,9 @@ struct RegisterReader {
 const std::vector<Reader>& readers();           ///< in order of rank
 const Reader& reader(const std::string& kind);  ///< Error(kUsage) names the nearest kind
 
+/// Runs a reader; what the file system refuses becomes Error(kData).
+RawSource read_raw(const Reader& reader, const std::filesystem::path& path, const ReadOptions& options);
+
 /// Decodes all images of a split, by several threads, and hands them over in order, a block at a time.
 void for_each_block(const RawSplit& split, const std::function<void(const uint8_t* pixels, int64_t images)>& take);
 
