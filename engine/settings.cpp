@@ -1,8 +1,8 @@
 // Settings: declared keys with typed values, read from TOML (toml++) and from `--set key=value`.
 //
 // The type of a key is the type of its default. A numeric default with choices takes a number or one of these words
-// (algorithm.kappa: 2 or "log"). Values are kept as JSON in one canonical form: numbers of a fractional key are always
-// doubles, so that writing them out and reading them back gives the same bits.
+// (algorithm.kappa: 2 or "log"). Values are kept as JSON in one canonical form: numbers of a
+// fractional key are always doubles, so that writing them out and reading them back gives the same bits.
 #include "engine/settings.h"
 
 #include <algorithm>
@@ -171,7 +171,7 @@ void Settings::declare(const std::vector<Option>& options) {
   }
 }
 
-void Settings::read_toml(std::string_view text, const std::string& origin) {
+void Settings::read_toml(std::string_view text, const std::string& origin, bool lenient) {
   std::map<std::string, int> lines;
   const json table = parse_toml(text, origin, &lines);
   std::vector<std::string> sections;
@@ -180,23 +180,30 @@ void Settings::read_toml(std::string_view text, const std::string& origin) {
     if (is_preset_note(section) && keys.is_string()) continue;
     const auto place = [&](const std::string& key) { return fmt::format("{} line {}", origin, lines[key]); };
     if (impl_->values.contains(section) || !keys.is_object()) {
+      if (lenient && !impl_->values.contains(section)) continue;
       impl_->put(section, keys, place(section));
       continue;
     }
-    if (keys.empty() && std::find(sections.begin(), sections.end(), section) == sections.end())
+    if (!lenient && keys.empty() && std::find(sections.begin(), sections.end(), section) == sections.end())
       fail(Fault::kUsage, "unknown section [{}] in {}; did you mean [{}]?", toml_key(section), place(section),
            nearest(section.substr(0, 200), sections));
-    for (const auto& [name, value] : keys.items()) impl_->put(section + "." + name, value, place(section + "." + name));
+    for (const auto& [name, value] : keys.items()) {
+      const std::string key = section + "." + name;
+      if (!lenient || impl_->values.contains(key)) impl_->put(key, value, place(key));
+    }
   }
 }
 
-void Settings::set(std::string_view assignment) {
+void Settings::set(std::string_view assignment, bool lenient) {
   const auto equals = assignment.find('=');
   const std::string key = trimmed(assignment.substr(0, equals));
   if (equals == std::string_view::npos || key.empty())
     fail(Fault::kUsage, "--set expects key=value, found {}", shown(std::string(assignment)));
   const std::string text = trimmed(assignment.substr(equals + 1));
-  if (!impl_->values.contains(key)) impl_->unknown(key, "--set");
+  if (!impl_->values.contains(key)) {
+    if (lenient) return;
+    impl_->unknown(key, "--set");
+  }
 
   const bool quoted = !text.empty() && (text.front() == '"' || text.front() == '\'');
   if (impl_->find(key).preset.is_string() && !quoted) return impl_->put(key, text, "--set");

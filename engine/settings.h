@@ -19,9 +19,10 @@ class Settings {
  public:
   struct Option {
     std::string key;
-    std::string value;             ///< default, as it would stand in TOML: `10`, `2e-4`, `"iid"`, `true`, `[]`
-    std::string meaning;           ///< one line for the user
-    std::vector<std::string> choices = {};  ///< the allowed strings, if it is a choice
+    std::string value;    ///< default, as it would stand in TOML: `10`, `2e-4`, `"iid"`, `true`, `[]`; gives the type
+    std::string meaning;  ///< one line for the user
+    /// The allowed words, if it is a choice; a numeric key with choices takes a number or one of these words.
+    std::vector<std::string> choices = {};
   };
 
   Settings();
@@ -34,10 +35,11 @@ class Settings {
   /// Adds keys; declaring a key again replaces its default and meaning (an algorithm may have its own default).
   void declare(const std::vector<Option>& options);
 
-  /// Takes the values of a TOML text. `origin` (a file name) stands in error messages, with line numbers.
-  void read_toml(std::string_view text, const std::string& origin);
+  /// Takes the values of a TOML text. `origin` (a file name) stands in error messages, with line numbers. `lenient`
+  /// passes over unknown keys: for a first look before all keys are declared.
+  void read_toml(std::string_view text, const std::string& origin, bool lenient = false);
   /// Takes one `key=value` of the command line; the value is TOML, or a bare word for a string.
-  void set(std::string_view assignment);
+  void set(std::string_view assignment, bool lenient = false);
   void set_integer(const std::string& key, int64_t value);
   void set_text(const std::string& key, const std::string& value);
 
@@ -50,10 +52,10 @@ class Settings {
   const nlohmann::json& raw(const std::string& key) const;  ///< lists and tables (generator.layers)
   bool has(const std::string& key) const;                   ///< declared
   bool is_default(const std::string& key) const;
-  const std::vector<Option>& options() const;               ///< everything declared, in order
+  const std::vector<Option>& options() const;  ///< everything declared, in order
 
   std::string to_toml(bool with_meanings = false) const;  ///< fully resolved; reads back to the same settings
-  nlohmann::json to_json() const;                          ///< {"run": {"seed": 1, ...}, ...}
+  nlohmann::json to_json() const;                         ///< {"run": {"seed": 1, ...}, ...}
 
  private:
   struct Impl;

@@ -62,6 +62,9 @@ TEST(Settings, CommandLineTakesBareWordsNumbersAndLists) {
   EXPECT_EQ(settings.text("algorithm.kappa"), "log");
   settings.set("algorithm.kappa = 3");
   EXPECT_EQ(settings.integer("algorithm.kappa"), 3);
+  settings.read_toml("[nowhere]\na = 1\n[algorithm]\nkappa = 2\nb = 2", "f", /*lenient=*/true);
+  settings.set("no.where=1", /*lenient=*/true);
+  EXPECT_EQ(settings.integer("algorithm.kappa"), 2);
   settings.set("algorithm.rate=1");
   EXPECT_EQ(settings.number("algorithm.rate"), 1.0);
   settings.set("algorithm.rate=3e-4");
