@@ -42,6 +42,8 @@ class Algorithm {
   /// Fail-stop of a worker, with its data; a worker that joins with a copy of the discriminator (GAN) of `like`.
   virtual void worker_lost(int64_t worker) = 0;
   virtual void worker_joined(int64_t worker, int64_t like) = 0;
+  /// The models that `like` sends to a worker that joins.
+  virtual std::vector<Transfer> planned_join(int64_t worker, int64_t like) const = 0;
 };
 
 /// How an algorithm makes itself known, in its own file:

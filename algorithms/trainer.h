@@ -9,6 +9,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/evaluation.h"
+#include "algorithms/faults.h"
 #include "datasets/dataset.h"
 #include "engine/settings.h"
 
@@ -16,14 +17,8 @@ namespace agon {
 
 /// Settings with every key that a run of the algorithm named in `toml` (or by `overrides`) knows, resolved in the order
 /// defaults, TOML text, overrides ("key=value"). `origin` stands in error messages.
-Settings resolve_settings(const std::string& toml, const std::string& origin, const std::vector<std::string>& overrides);
-
-/// Something that happened to a worker.
-struct Event {
-  int64_t iteration;
-  int64_t worker;
-  std::string kind;  ///< "lost", "joined"
-};
+Settings resolve_settings(const std::string& toml, const std::string& origin,
+                          const std::vector<std::string>& overrides);
 
 /// One log step.
 struct LogRecord {
@@ -58,7 +53,9 @@ class Observer {
   virtual ~Observer() = default;
   virtual void started(const Trainer&) {}
   virtual void logged(const LogRecord&) {}
-  virtual void evaluated(int64_t iteration, double seconds_training, const Scores&) { (void)iteration, (void)seconds_training; }
+  virtual void evaluated(int64_t iteration, double seconds_training, const Scores&) {
+    (void)iteration, (void)seconds_training;
+  }
   /// Pictures U8 [count, H, W, C] of the generator's progress, same noise each time, one row per class if conditional.
   virtual void sampled(int64_t iteration, const std::vector<uint8_t>& pictures, const Shape& shape, int64_t columns) {
     (void)iteration, (void)pictures, (void)shape, (void)columns;
@@ -70,7 +67,8 @@ class Observer {
   virtual void finished(const Summary&, const Generator&) {}
 };
 
-/// Runs an algorithm from the first iteration (or a checkpoint) to the last, with logs, scores, pictures, checkpoints and faults.
+/// Runs an algorithm from the first iteration (or a checkpoint) to the last, with logs, scores, pictures, checkpoints
+/// and faults.
 class Trainer {
  public:
   /// Builds everything and checks that it fits together, before anything runs. Throws Error(kUsage) or Error(kData).
@@ -79,13 +77,15 @@ class Trainer {
 
   /// Where checkpoints go; none are written without.
   void set_checkpoint_folder(const std::string& folder);
-  /// Goes back to the newest good checkpoint in the folder. False if there is none. Throws Error(kData) for one of another
-  /// network or algorithm.
+  /// Goes back to the newest good checkpoint in the folder. False if there is none. Throws Error(kData) for one of
+  /// another network or algorithm.
   bool resume();
 
+  /// Sees a scorer being trained, when the first evaluation needs one.
+  void watch_scorer(ScorerWatch watch);
   void observe(std::shared_ptr<Observer> observer);
-  /// Trains until the last iteration, or until `stop` is set: then a checkpoint is written and summary.interrupted is true.
-  /// Throws Error(kRun) when a loss or a weight is no longer a number.
+  /// Trains until the last iteration, or until `stop` is set: then a checkpoint is written and summary.interrupted is
+  /// true. Throws Error(kRun) when a loss or a weight is no longer a number.
   Summary run(const std::atomic<bool>& stop);
   Summary run() {
     const std::atomic<bool> never{false};

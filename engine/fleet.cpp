@@ -16,7 +16,8 @@ uint64_t next_version() {
 
 int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-std::vector<float> initial_weights(const Network& network, const FleetOptions& options, uint32_t replica, bool trained) {
+std::vector<float> initial_weights(const Network& network, const FleetOptions& options, uint32_t replica,
+                                   bool trained) {
   std::vector<float> values(static_cast<size_t>(trained ? network.parameters() : network.state()));
   uint32_t draw = 0;
   for (const Network::Step& step : network.steps())
@@ -43,10 +44,15 @@ std::vector<float> initial_weights(const Network& network, const FleetOptions& o
             uniform(1.0 / std::sqrt(fan_in));
           break;
         case Parameter::Role::kTable:
-        case Parameter::Role::kFixedTable: normal(1.0); break;
+        case Parameter::Role::kFixedTable:
+          normal(1.0);
+          break;
         case Parameter::Role::kGain:
-        case Parameter::Role::kRunningVar: std::fill(target.begin(), target.end(), 1.f); break;
-        case Parameter::Role::kRunningMean: break;
+        case Parameter::Role::kRunningVar:
+          std::fill(target.begin(), target.end(), 1.f);
+          break;
+        case Parameter::Role::kRunningMean:
+          break;
       }
     }
   return values;
@@ -58,13 +64,13 @@ std::vector<float> initial_weights(const Network& network, const FleetOptions& o
 struct Fleet::Layout {
   int64_t batch, groups;
   struct Place {
-    int64_t y;      // output; of a view, its input's place (-1: the network's input)
+    int64_t y;  // output; of a view, its input's place (-1: the network's input)
     int64_t saved;
     bool in_place;
   };
   std::vector<Place> places;
-  int64_t activations = 0;      // floats per replica: outputs and saved values
-  int64_t gradient = 0;         // floats per replica of each of the two gradient buffers
+  int64_t activations = 0;  // floats per replica: outputs and saved values
+  int64_t gradient = 0;     // floats per replica of each of the two gradient buffers
   int64_t total() const { return activations + 2 * gradient; }
 
   static Layout make(const Network& network, int64_t batch, int64_t groups, bool trains) {
@@ -78,8 +84,10 @@ struct Fleet::Layout {
       if (step.view) {
         place.y = previous;
       } else {
-        if (step.layer->in_place() && may_overwrite) place.y = previous, place.in_place = true;
-        else end += aligned(step.out.size() * batch);
+        if (step.layer->in_place() && may_overwrite)
+          place.y = previous, place.in_place = true;
+        else
+          end += aligned(step.out.size() * batch);
         place.saved = end;
         end += aligned(step.layer->saved_floats(step.in, batch, groups));
         before = &step;
@@ -145,8 +153,13 @@ LayerCall Fleet::call(size_t index, const Layout& layout) {
     t.shape = shape;
     return t;
   };
-  LayerCall c{.device = *device_, .replicas = replicas_, .batch = layout.batch, .groups = layout.groups,
-              .training = latest_pass_.training, .split = options_.split, .precision = options_.precision};
+  LayerCall c{.device = *device_,
+              .replicas = replicas_,
+              .batch = layout.batch,
+              .groups = layout.groups,
+              .training = latest_pass_.training,
+              .split = options_.split,
+              .precision = options_.precision};
   c.x = tensor(index == 0 ? -1 : layout.places[index - 1].y, step.in);
   c.y = tensor(place.y, step.out);
   for (size_t i = 0; i < step.parameters.size(); ++i)
@@ -163,8 +176,8 @@ LayerCall Fleet::call(size_t index, const Layout& layout) {
 
 Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
   if (x.row_size() != network_->input().size() || (x.replicas != replicas_ && x.replicas != 1))
-    fail(Fault::kUsage, "expected [{}, B, {}] as input of the {}, got [{}, {}, {}]", replicas_, network_->input().text(),
-         network_->name(), x.replicas, x.batch, x.shape.text());
+    fail(Fault::kUsage, "expected [{}, B, {}] as input of the {}, got [{}, {}, {}]", replicas_,
+         network_->input().text(), network_->name(), x.replicas, x.batch, x.shape.text());
   if (network_->takes_labels() && !pass.labels)
     fail(Fault::kUsage, "the {} needs class labels, but was given none", network_->name());
   const Layout& plan = layout(x.batch, pass.groups);
@@ -182,8 +195,8 @@ Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
 
 Tensor Fleet::step_output(size_t step) const {
   const int64_t offset = latest_->places[step].y;
-  Tensor t = offset < 0 ? latest_input_
-                        : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, latest_->total()};
+  Tensor t =
+      offset < 0 ? latest_input_ : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, latest_->total()};
   t.shape = network_->steps()[step].out;
   return t;
 }
@@ -197,8 +210,8 @@ Tensor Fleet::backward(Grads wanted) { return backward(output_gradient(), wanted
 Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
   const std::vector<Network::Step>& steps = network_->steps();
   const auto gradient_buffer = [&](int which, const Shape& shape) {
-    return Tensor{workspace_.data() + latest_->activations + which * latest_->gradient, replicas_, latest_->batch, shape,
-                  latest_->total()};
+    return Tensor{workspace_.data() + latest_->activations + which * latest_->gradient, replicas_, latest_->batch,
+                  shape, latest_->total()};
   };
   // With Grads::kParams nothing is computed below the first layer that has weights.
   size_t last = 0;
@@ -243,23 +256,49 @@ void Fleet::step(double grad_scale) {
   const Block<float> rates{learning_rates_.data(), 1};
   const float scale = static_cast<float>(grad_scale);
   if (o.kind == "adam")
-    device_->run(ops::Adam{.replicas = replicas_, .count = P, .w = block(weights_), .g = block(gradients_),
-                           .m = block(moment1_), .v = block(moment2_), .learning_rate = rates, .steps = step_block(),
-                           .beta1 = static_cast<float>(o.beta1), .beta2 = static_cast<float>(o.beta2),
-                           .epsilon = static_cast<float>(o.epsilon), .grad_scale = scale, .split = options_.split});
+    device_->run(ops::Adam{.replicas = replicas_,
+                           .count = P,
+                           .w = block(weights_),
+                           .g = block(gradients_),
+                           .m = block(moment1_),
+                           .v = block(moment2_),
+                           .learning_rate = rates,
+                           .steps = step_block(),
+                           .beta1 = static_cast<float>(o.beta1),
+                           .beta2 = static_cast<float>(o.beta2),
+                           .epsilon = static_cast<float>(o.epsilon),
+                           .grad_scale = scale,
+                           .split = options_.split});
   else if (o.kind == "sgd")
-    device_->run(ops::Sgd{.replicas = replicas_, .count = P, .w = block(weights_), .g = block(gradients_),
-                          .m = block(moment1_), .learning_rate = rates, .steps = step_block(),
-                          .momentum = static_cast<float>(o.momentum), .grad_scale = scale, .split = options_.split});
+    device_->run(ops::Sgd{.replicas = replicas_,
+                          .count = P,
+                          .w = block(weights_),
+                          .g = block(gradients_),
+                          .m = block(moment1_),
+                          .learning_rate = rates,
+                          .steps = step_block(),
+                          .momentum = static_cast<float>(o.momentum),
+                          .grad_scale = scale,
+                          .split = options_.split});
   else if (o.kind == "rmsprop")
-    device_->run(ops::RmsProp{.replicas = replicas_, .count = P, .w = block(weights_), .g = block(gradients_),
-                              .v = block(moment1_), .learning_rate = rates, .steps = step_block(),
-                              .alpha = static_cast<float>(o.alpha), .epsilon = static_cast<float>(o.epsilon),
-                              .grad_scale = scale, .split = options_.split});
+    device_->run(ops::RmsProp{.replicas = replicas_,
+                              .count = P,
+                              .w = block(weights_),
+                              .g = block(gradients_),
+                              .v = block(moment1_),
+                              .learning_rate = rates,
+                              .steps = step_block(),
+                              .alpha = static_cast<float>(o.alpha),
+                              .epsilon = static_cast<float>(o.epsilon),
+                              .grad_scale = scale,
+                              .split = options_.split});
   else
     fail(Fault::kUsage, "unknown optimiser \"{}\", expected adam, sgd or rmsprop", o.kind);
   if (o.clip > 0)
-    device_->run(ops::Clip{.replicas = replicas_, .count = P, .w = block(weights_), .bound = static_cast<float>(o.clip),
+    device_->run(ops::Clip{.replicas = replicas_,
+                           .count = P,
+                           .w = block(weights_),
+                           .bound = static_cast<float>(o.clip),
                            .split = options_.split});
   weights_changed();
 }
@@ -293,9 +332,10 @@ std::vector<float> Fleet::replica_state(int64_t replica) const {
 }
 
 void Fleet::set_replica(int64_t replica, std::span<const float> weights, std::span<const float> state) {
-  if (static_cast<int64_t>(weights.size()) != network_->parameters() || static_cast<int64_t>(state.size()) != network_->state())
-    fail(Fault::kData, "expected {} weights and {} running statistics for the {}, got {} and {}", network_->parameters(),
-         network_->state(), network_->name(), weights.size(), state.size());
+  if (static_cast<int64_t>(weights.size()) != network_->parameters() ||
+      static_cast<int64_t>(state.size()) != network_->state())
+    fail(Fault::kData, "expected {} weights and {} running statistics for the {}, got {} and {}",
+         network_->parameters(), network_->state(), network_->name(), weights.size(), state.size());
   device_->upload(weights_.data() + replica * network_->parameters(), weights.data(), weights.size_bytes());
   if (!state.empty()) device_->upload(state_.data() + replica * network_->state(), state.data(), state.size_bytes());
   weights_changed();
@@ -330,7 +370,10 @@ Fleet::Memory Fleet::plan_memory(const Network& network, int64_t batch, int64_t 
   const auto bytes = [&](int64_t floats) { return options.replicas * floats * static_cast<int64_t>(sizeof(float)); };
   const int64_t P = network.parameters();
   const OptimiserOptions& o = options.optimiser;
-  const int64_t moments = !options.trains ? 0 : o.kind == "adam" ? 2 * P : o.kind == "rmsprop" || o.momentum != 0 ? P : 0;
+  const int64_t moments = !options.trains                          ? 0
+                          : o.kind == "adam"                       ? 2 * P
+                          : o.kind == "rmsprop" || o.momentum != 0 ? P
+                                                                   : 0;
   return {bytes(P + network.state()), options.trains ? bytes(P) : 0, bytes(moments),
           bytes(Layout::make(network, batch, groups, options.trains).total())};
 }

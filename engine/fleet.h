@@ -14,21 +14,21 @@ struct OptimiserOptions {
   std::string kind = "adam";  ///< adam, sgd, rmsprop
   double learning_rate = 2e-4;
   double beta1 = 0.5, beta2 = 0.999, epsilon = 1e-8;
-  double momentum = 0.0;      ///< of sgd
-  double alpha = 0.99;        ///< of rmsprop
-  double clip = 0.0;          ///< > 0: weights are clipped to +-clip after each step (WGAN)
+  double momentum = 0.0;  ///< of sgd
+  double alpha = 0.99;    ///< of rmsprop
+  double clip = 0.0;      ///< > 0: weights are clipped to +-clip after each step (WGAN)
 };
 
 struct FleetOptions {
   int64_t replicas = 1;
-  bool split = false;         ///< one logical replica: operations may be spread over threads
+  bool split = false;  ///< one logical replica: operations may be spread over threads
   Precision precision = Precision::kFp32;
   OptimiserOptions optimiser;
   Init init = Init::kGlorot;
   uint64_t seed = 0;
-  uint32_t init_stream = 0;   ///< keeps the initial weights of different networks apart
-  bool same_start = true;     ///< all replicas start from the same weights
-  bool trains = true;         ///< false: no gradients and moments (evaluation only)
+  uint32_t init_stream = 0;  ///< keeps the initial weights of different networks apart
+  bool same_start = true;    ///< all replicas start from the same weights
+  bool trains = true;        ///< false: no gradients and moments (evaluation only)
 };
 
 /// R replicas of one network on a device. Every kind of number lives in one arena:
@@ -72,8 +72,8 @@ class Fleet {
   Floats gradients() const { return {gradients_.data(), network_->parameters()}; }
   /// Every array that describes replica r, for mixing, checkpoints and faults: name, floats per replica, memory.
   struct Arena {
-    std::string name;   ///< "weights", "state", "moment1", "moment2"
-    int64_t count;      ///< floats per replica
+    std::string name;  ///< "weights", "state", "moment1", "moment2"
+    int64_t count;     ///< floats per replica
     float* data;
     bool moment;
   };
@@ -94,6 +94,7 @@ class Fleet {
   /// Shrinks to the first `replicas` replicas, or grows back; never beyond the number it was made with.
   void set_replicas(int64_t replicas);
   int64_t capacity() const { return capacity_; }
+  bool trains() const { return options_.trains; }
 
   /// Bytes held: weights, gradients, moments, and the activations of the largest pass so far.
   struct Memory {
@@ -114,8 +115,8 @@ class Fleet {
   FleetOptions options_;
   int64_t replicas_ = 0, capacity_ = 0;
   Buffer<float> weights_, gradients_, moment1_, moment2_, state_, workspace_;
-  Buffer<float> learning_rates_;       // [R]
-  Buffer<int32_t> step_counts_;        // [R]
+  Buffer<float> learning_rates_;  // [R]
+  Buffer<int32_t> step_counts_;   // [R]
   std::vector<std::unique_ptr<Layout>> layouts_;
   const Layout* latest_ = nullptr;
   Tensor latest_input_;

@@ -13,9 +13,9 @@ struct GeneratorSpec {
   std::shared_ptr<const Network> network;  ///< input: the latent vector; takes labels if conditional
   std::string layers;                      ///< the layer list as JSON, to rebuild the network from a file
   int64_t latent = 100;
-  int64_t classes = 0;                     ///< 0: unconditional
+  int64_t classes = 0;  ///< 0: unconditional
   std::vector<std::string> class_names;
-  Shape sample;                            ///< of what it generates
+  Shape sample;  ///< of what it generates
 };
 
 /// A generator's numbers, on the host.
@@ -38,9 +38,11 @@ class Generator {
   /// `labels` [count] (ignored if unconditional) and noise keyed by (seed, stream, iteration) -> samples
   /// [1, count, H, W, C], images in [-1, 1]; on the device, valid until the next call. Sample i depends on i alone:
   /// `first` is the number of the first one, so that chunks join to the same samples.
-  Tensor sample(const std::vector<int32_t>& labels, uint64_t seed, RandomStream stream, uint64_t iteration, int64_t first = 0);
+  Tensor sample(const std::vector<int32_t>& labels, uint64_t seed, RandomStream stream, uint64_t iteration,
+                int64_t first = 0);
   /// The same as U8 [count, H, W, C] on the host.
-  std::vector<uint8_t> pictures(const std::vector<int32_t>& labels, uint64_t seed, RandomStream stream, uint64_t iteration);
+  std::vector<uint8_t> pictures(const std::vector<int32_t>& labels, uint64_t seed, RandomStream stream,
+                                uint64_t iteration);
 
   Device& device() const { return *device_; }
   std::shared_ptr<Device> shared_device() const { return device_; }
@@ -49,6 +51,10 @@ class Generator {
   std::shared_ptr<Device> device_;
   GeneratorSpec spec_;
   std::unique_ptr<Fleet> fleet_;
+  TensorBuffer noise_;
+  LabelBuffer labels_;
+  Buffer<uint32_t> numbers_;
+  Buffer<uint64_t> iteration_;
 };
 
 /// XXH64 of the weights, as 16 hex digits.

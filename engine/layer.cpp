@@ -48,13 +48,16 @@ std::unique_ptr<Layer> make_layer(const LayerSpec& spec) {
   if (found == registry().end()) {
     std::vector<std::string> names;
     for (const auto& [name, kind] : registry()) names.push_back(name);
-    fail(Fault::kUsage, "{}: unknown layer \"{}\"; did you mean \"{}\"?", spec.where, spec.type, nearest(spec.type, names));
+    fail(Fault::kUsage, "{}: unknown layer \"{}\"; did you mean \"{}\"?", spec.where, spec.type,
+         nearest(spec.type, names));
   }
   const LayerKind& kind = found->second;
   for (const auto& [key, value] : spec.numbers)
     if (std::find(kind.numbers.begin(), kind.numbers.end(), key) == kind.numbers.end()) {
-      if (kind.numbers.empty()) fail(Fault::kUsage, "{}: \"{}\" is not a setting of {}, which has none", spec.where, key, spec.type);
-      fail(Fault::kUsage, "{}: unknown setting \"{}\"; did you mean \"{}\"?", spec.where, key, nearest(key, kind.numbers));
+      if (kind.numbers.empty())
+        fail(Fault::kUsage, "{}: \"{}\" is not a setting of {}, which has none", spec.where, key, spec.type);
+      fail(Fault::kUsage, "{}: unknown setting \"{}\"; did you mean \"{}\"?", spec.where, key,
+           nearest(key, kind.numbers));
     }
   return kind.make(spec);
 }

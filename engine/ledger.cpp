@@ -8,12 +8,18 @@ namespace agon {
 
 std::string name(MessageKind kind) {
   switch (kind) {
-    case MessageKind::kBatches: return "batches";
-    case MessageKind::kLabels: return "labels";
-    case MessageKind::kFeedback: return "feedback";
-    case MessageKind::kDiscriminators: return "discriminators";
-    case MessageKind::kGenerators: return "generators";
-    case MessageKind::kControl: return "control";
+    case MessageKind::kBatches:
+      return "batches";
+    case MessageKind::kLabels:
+      return "labels";
+    case MessageKind::kFeedback:
+      return "feedback";
+    case MessageKind::kDiscriminators:
+      return "discriminators";
+    case MessageKind::kGenerators:
+      return "generators";
+    case MessageKind::kControl:
+      return "control";
   }
   return "unknown";
 }
@@ -67,8 +73,8 @@ nlohmann::json Ledger::entries_json() const {
 void Ledger::restore(const nlohmann::json& entries) {
   entries_.clear();
   for (const auto& entry : entries)
-    entries_[{static_cast<MessageKind>(entry.at(0).get<int>()), entry.at(1).get<int64_t>(), entry.at(2).get<int64_t>()}] = {
-        entry.at(3).get<int64_t>(), entry.at(4).get<int64_t>()};
+    entries_[{static_cast<MessageKind>(entry.at(0).get<int>()), entry.at(1).get<int64_t>(),
+              entry.at(2).get<int64_t>()}] = {entry.at(3).get<int64_t>(), entry.at(4).get<int64_t>()};
 }
 
 }  // namespace agon

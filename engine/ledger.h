@@ -12,7 +12,7 @@
 namespace agon {
 
 enum class MessageKind { kBatches, kLabels, kFeedback, kDiscriminators, kGenerators, kControl };
-constexpr std::array kMessageKinds = {MessageKind::kBatches,        MessageKind::kLabels,     MessageKind::kFeedback,
+inline constexpr std::array kMessageKinds = {MessageKind::kBatches,        MessageKind::kLabels,     MessageKind::kFeedback,
                                       MessageKind::kDiscriminators, MessageKind::kGenerators, MessageKind::kControl};
 std::string name(MessageKind kind);  ///< "batches", "labels", "feedback", ...
 
@@ -50,8 +50,8 @@ class Ledger {
   using Key = std::tuple<MessageKind, int64_t, int64_t>;  // kind, from, to
   const std::map<Key, Traffic>& entries() const { return entries_; }
 
-  nlohmann::json to_json() const;          ///< {kind: {"bytes": .., "messages": ..}}, kinds that occurred
-  nlohmann::json entries_json() const;     ///< complete, for checkpoints
+  nlohmann::json to_json() const;       ///< {kind: {"bytes": .., "messages": ..}}, kinds that occurred
+  nlohmann::json entries_json() const;  ///< complete, for checkpoints
   void restore(const nlohmann::json& entries);
 
  private:

@@ -13,36 +13,42 @@ namespace {
 std::string md_gan_discriminator(const std::string& before_head = "") {
   std::string layers = "[";
   for (int filters = 16, stride = 2; filters <= 512; filters *= 2, stride = 3 - stride)
-    layers += fmt::format(R"({{"layer":"conv2d","filters":{},"kernel":3,"stride":{},"pad":1}},"leaky_relu 0.2",)", filters, stride);
+    layers += fmt::format(R"({{"layer":"conv2d","filters":{},"kernel":3,"stride":{},"pad":1}},"leaky_relu 0.2",)",
+                          filters, stride);
   return layers + R"("flatten",)" + before_head + R"("dense heads"])";
 }
 
 // A 5x5 transposed convolution that doubles the side.
 std::string up(int filters) {
-  return fmt::format(R"({{"layer":"conv_transpose2d","filters":{},"kernel":5,"stride":2,"pad":2,"output_pad":1}})", filters);
+  return fmt::format(R"({{"layer":"conv_transpose2d","filters":{},"kernel":5,"stride":2,"pad":2,"output_pad":1}})",
+                     filters);
 }
 
 std::vector<Model> make_models() {
   const std::string mbd = R"({"layer":"minibatch_discrimination","kernels":50,"dims":5},)";
-  const std::string mnist_cnn = R"(["dense 6272","relu",{"layer":"reshape","height":7,"width":7,"channels":128},)" + up(32) +
-                                R"(,"relu",)" + up(1) + R"(,"tanh"])";
-  const std::string cifar = R"(["dense 6144","relu",{"layer":"reshape","height":4,"width":4,"channels":384},)" + up(192) +
-                            R"(,"relu",)" + up(96) + R"(,"relu",)" + up(3) + R"(,"tanh"])";
-  const std::string celeba = R"(["dense 16384","relu",{"layer":"reshape","height":32,"width":32,"channels":16},)" + up(128) +
-                             R"(,"relu",)" + up(3) + R"(,"tanh"])";
+  const std::string mnist_cnn = R"(["dense 6272","relu",{"layer":"reshape","height":7,"width":7,"channels":128},)" +
+                                up(32) + R"(,"relu",)" + up(1) + R"(,"tanh"])";
+  const std::string cifar = R"(["dense 6144","relu",{"layer":"reshape","height":4,"width":4,"channels":384},)" +
+                            up(192) + R"(,"relu",)" + up(96) + R"(,"relu",)" + up(3) + R"(,"tanh"])";
+  const std::string celeba = R"(["dense 16384","relu",{"layer":"reshape","height":32,"width":32,"channels":16},)" +
+                             up(128) + R"(,"relu",)" + up(3) + R"(,"tanh"])";
   return {
       {"mnist-mlp", "MD-GAN's MLPs for 28x28 pictures: 716,560 and 670,219 parameters",
        R"(["dense 512","leaky_relu 0.2","dense 512","leaky_relu 0.2","dense 784","tanh",
            {"layer":"reshape","height":28,"width":28,"channels":1}])",
        R"(["flatten","dense 512","leaky_relu 0.2","dense 512","leaky_relu 0.2","dense heads"])"},
-      {"mnist-cnn", "MD-GAN's CNNs for 28x28 pictures, without mini-batch discrimination", mnist_cnn, md_gan_discriminator()},
-      {"mnist-cnn-mbd", "MD-GAN's CNNs for 28x28 pictures, with mini-batch discrimination", mnist_cnn, md_gan_discriminator(mbd)},
+      {"mnist-cnn", "MD-GAN's CNNs for 28x28 pictures, without mini-batch discrimination", mnist_cnn,
+       md_gan_discriminator()},
+      {"mnist-cnn-mbd", "MD-GAN's CNNs for 28x28 pictures, with mini-batch discrimination", mnist_cnn,
+       md_gan_discriminator(mbd)},
       {"cifar10-cnn", "MD-GAN's CNNs for 32x32 pictures: 2,932,035 and 1,662,891 parameters, as in Table IV", cifar,
        md_gan_discriminator()},
-      {"cifar10-cnn-mbd", "MD-GAN's CNNs for 32x32 pictures, with mini-batch discrimination", cifar, md_gan_discriminator(mbd)},
+      {"cifar10-cnn-mbd", "MD-GAN's CNNs for 32x32 pictures, with mini-batch discrimination", cifar,
+       md_gan_discriminator(mbd)},
       {"celeba-cnn", "MD-GAN's CNNs for 128x128 pictures", celeba, md_gan_discriminator()},
       {"ring-mlp", "small MLPs for points in the plane (ring, grid)",
-       R"(["dense 128","relu","dense 128","relu","dense 2"])", R"(["dense 128","leaky_relu 0.2","dense 128","leaky_relu 0.2","dense heads"])"},
+       R"(["dense 128","relu","dense 128","relu","dense 2"])",
+       R"(["dense 128","leaky_relu 0.2","dense 128","leaky_relu 0.2","dense heads"])"},
   };
 }
 

@@ -79,7 +79,8 @@ std::string Network::signature() const {
   std::string text = input_.text();
   for (const Step& step : steps_) {
     text += fmt::format("; {} {}", step.kind, step.out.text());
-    for (const Parameter& parameter : step.parameters) text += fmt::format(" {}[{}]", parameter.name, fmt::join(parameter.dims, ","));
+    for (const Parameter& parameter : step.parameters)
+      text += fmt::format(" {}[{}]", parameter.name, fmt::join(parameter.dims, ","));
   }
   return text;
 }
@@ -97,7 +98,8 @@ LayerSpec parse_text(const std::string& text, const std::string& where, int64_t 
   std::string type, number, rest;
   words >> type >> number >> rest;
   if (type.empty() || !rest.empty())
-    fail(Fault::kUsage, "{}: \"{}\" is not a layer; write \"dense 512\" or {{layer = \"dense\", units = 512}}", where, text);
+    fail(Fault::kUsage, "{}: \"{}\" is not a layer; write \"dense 512\" or {{layer = \"dense\", units = 512}}", where,
+         text);
   LayerSpec spec(type, {}, where);
   if (number.empty()) return spec;
   const std::string key = main_number(type);
@@ -123,10 +125,14 @@ LayerSpec parse_table(const nlohmann::json& table, const std::string& where, int
   LayerSpec spec(table["layer"].get<std::string>(), {}, where);
   for (const auto& [key, value] : table.items()) {
     if (key == "layer") continue;
-    if (value.is_number()) spec.numbers[key] = value.get<double>();
-    else if (value.is_boolean()) spec.numbers[key] = value.get<bool>() ? 1 : 0;
-    else if (value == "heads") spec.numbers[key] = static_cast<double>(heads);
-    else fail(Fault::kUsage, "{}: \"{}\" is {}, expected a number", where, key, value.dump());
+    if (value.is_number())
+      spec.numbers[key] = value.get<double>();
+    else if (value.is_boolean())
+      spec.numbers[key] = value.get<bool>() ? 1 : 0;
+    else if (value == "heads")
+      spec.numbers[key] = static_cast<double>(heads);
+    else
+      fail(Fault::kUsage, "{}: \"{}\" is {}, expected a number", where, key, value.dump());
   }
   return spec;
 }
@@ -135,15 +141,20 @@ LayerSpec parse_table(const nlohmann::json& table, const std::string& where, int
 
 std::vector<LayerSpec> parse_layers(const nlohmann::json& list, const std::string& network, int64_t heads) {
   if (!list.is_array() || list.empty())
-    fail(Fault::kUsage, "the layers of the {} are {}, expected a list such as [\"dense 512\", \"tanh\"]", network, list.dump());
+    fail(Fault::kUsage, "the layers of the {} are {}, expected a list such as [\"dense 512\", \"tanh\"]", network,
+         list.dump());
   constexpr size_t kMostLayers = 1000;
-  if (list.size() > kMostLayers) fail(Fault::kUsage, "the {} has {} layers, expected at most {}", network, list.size(), kMostLayers);
+  if (list.size() > kMostLayers)
+    fail(Fault::kUsage, "the {} has {} layers, expected at most {}", network, list.size(), kMostLayers);
   std::vector<LayerSpec> specs;
   for (const auto& entry : list) {
     std::string where = fmt::format("layer {} of the {}", specs.size() + 1, network);
-    if (entry.is_string()) specs.push_back(parse_text(entry.get<std::string>(), where, heads));
-    else if (entry.is_object()) specs.push_back(parse_table(entry, where, heads));
-    else fail(Fault::kUsage, "{}: expected a string or a table, found {}", where, entry.dump());
+    if (entry.is_string())
+      specs.push_back(parse_text(entry.get<std::string>(), where, heads));
+    else if (entry.is_object())
+      specs.push_back(parse_table(entry, where, heads));
+    else
+      fail(Fault::kUsage, "{}: expected a string or a table, found {}", where, entry.dump());
     specs.back().where = fmt::format("layer {} \"{}\" of the {}", specs.size(), specs.back().type, network);
   }
   return specs;

@@ -15,17 +15,18 @@ namespace agon {
 enum class Init { kGlorot, kTorch, kNormal };
 Init parse_init(const std::string& name);
 
-/// An architecture: a checked list of layers with their shapes and the place of every weight. Immutable; holds no weights.
+/// An architecture: a checked list of layers with their shapes and the place of every weight. Immutable; holds no
+/// weights.
 class Network {
  public:
   struct Step {
     std::shared_ptr<Layer> layer;
     std::string kind;
-    int64_t index;                      ///< in the list of layers: PyTorch's name in nn.Sequential
+    int64_t index;  ///< in the list of layers: PyTorch's name in nn.Sequential
     Shape in, out;
     std::vector<Parameter> parameters;
-    std::vector<int64_t> offsets;       ///< of each parameter within its arena (weights or state)
-    bool view;                          ///< nothing to compute
+    std::vector<int64_t> offsets;  ///< of each parameter within its arena (weights or state)
+    bool view;                     ///< nothing to compute
   };
 
   /// Builds from layer specs; `name` stands in error messages ("generator").
@@ -40,7 +41,7 @@ class Network {
   int64_t table_parameters() const;                   ///< of P, the class embedding's (reported apart)
   int64_t flops() const;                              ///< forward, one sample
   bool takes_labels() const;
-  std::string summary() const;                        ///< a line per layer: kind, output, parameters
+  std::string summary() const;  ///< a line per layer: kind, output, parameters
   /// Identity of the architecture, for checkpoints: same layers, same shapes.
   std::string signature() const;
 
@@ -55,11 +56,12 @@ class Network {
 /// ({layer = "conv2d", filters = 16, kernel = 3, stride = 2, pad = 1}). `heads` is what `units = "heads"` stands for.
 std::vector<LayerSpec> parse_layers(const nlohmann::json& list, const std::string& network, int64_t heads);
 
-/// A pair of networks by name (engine/models.cpp): "mnist-mlp", "mnist-cnn", "cifar10-cnn", "celeba-cnn", "ring-mlp", ...
+/// A pair of networks by name (engine/models.cpp): "mnist-mlp", "mnist-cnn", "cifar10-cnn", "celeba-cnn", "ring-mlp",
+/// ...
 struct Model {
   std::string name;
   std::string meaning;
-  std::string generator;       ///< its layers, as a JSON list
+  std::string generator;  ///< its layers, as a JSON list
   std::string discriminator;
 };
 const std::vector<Model>& models();

@@ -1,7 +1,7 @@
-// Convolution, and transposed convolution, the generator's upsampling layer. Both stand on one operation between an image
-// side and a map side: a convolution reads the image and writes the map, a transposed one goes the other way.
-//   conv2d            x [R, B, H, W, Cin]  w [R, K, K, Cin, Cout]  y [R, B, H', W', Cout]  H' = (H + 2 pad - K) / stride + 1
-//   conv_transpose2d  x [R, B, H, W, Cin]  w [R, K, K, Cout, Cin]  y [R, B, H', W', Cout]
+// Convolution, and transposed convolution, the generator's upsampling layer. Both stand on one operation between an
+// image side and a map side: a convolution reads the image and writes the map, a transposed one goes the other way.
+//   conv2d            x [R, B, H, W, Cin]  w [R, K, K, Cin, Cout]  y [R, B, H', W', Cout]  H' = (H + 2 pad - K) /
+//   stride + 1 conv_transpose2d  x [R, B, H, W, Cin]  w [R, K, K, Cout, Cin]  y [R, B, H', W', Cout]
 //                     H' = (H - 1) stride - 2 pad + K + output_pad
 #include "engine/layer.h"
 
@@ -31,17 +31,28 @@ class ConvolutionBase : public Layer {
   void forward(const LayerCall& c) const override {
     run(c, forward_direction(), c.x, c.parameters[0], c.y);
     if (bias_ || activation_ != Activation::kNone)
-      c.device.run(ops::BiasActivation{.replicas = c.replicas, .rows = rows(c), .cols = filters_, .y = c.y.block(),
-                                       .bias = bias_ ? c.parameters[1] : Floats{}, .activation = activation_,
-                                       .slope = slope_, .split = c.split});
+      c.device.run(ops::BiasActivation{.replicas = c.replicas,
+                                       .rows = rows(c),
+                                       .cols = filters_,
+                                       .y = c.y.block(),
+                                       .bias = bias_ ? c.parameters[1] : Floats{},
+                                       .activation = activation_,
+                                       .slope = slope_,
+                                       .split = c.split});
   }
 
   void backward(const LayerCall& c) const override {
     const bool learn = !c.gradients.empty();
     if (activation_ != Activation::kNone || (learn && bias_))
-      c.device.run(ops::BiasActivationGrad{.replicas = c.replicas, .rows = rows(c), .cols = filters_, .dy = c.dy.block(),
-                                           .y = c.y.block(), .dbias = learn && bias_ ? c.gradients[1] : Floats{},
-                                           .activation = activation_, .slope = slope_, .split = c.split});
+      c.device.run(ops::BiasActivationGrad{.replicas = c.replicas,
+                                           .rows = rows(c),
+                                           .cols = filters_,
+                                           .dy = c.dy.block(),
+                                           .y = c.y.block(),
+                                           .dbias = learn && bias_ ? c.gradients[1] : Floats{},
+                                           .activation = activation_,
+                                           .slope = slope_,
+                                           .split = c.split});
     if (learn) run(c, Direction::kWeightGrad, c.x, c.gradients[0], c.dy);
     if (c.dx) run(c, backward_direction(), c.dx, c.parameters[0], c.dy);
   }
@@ -53,17 +64,33 @@ class ConvolutionBase : public Layer {
   virtual void run(const LayerCall& c, Direction direction, const Tensor& in, Floats w, const Tensor& out) const = 0;
 
   void run_between(const LayerCall& c, Direction direction, const Tensor& image, Floats w, const Tensor& map) const {
-    c.device.run(ops::Convolution{.direction = direction, .replicas = c.replicas, .batch = c.batch,
-                                  .height = image.shape.height, .width = image.shape.width,
-                                  .in_channels = image.shape.channels, .out_height = map.shape.height,
-                                  .out_width = map.shape.width, .out_channels = map.shape.channels, .kernel = kernel_,
-                                  .stride = stride_, .pad = pad_, .x = image.block(), .w = w, .y = map.block(),
-                                  .weights_version = c.weights_version, .precision = c.precision, .split = c.split});
+    c.device.run(ops::Convolution{.direction = direction,
+                                  .replicas = c.replicas,
+                                  .batch = c.batch,
+                                  .height = image.shape.height,
+                                  .width = image.shape.width,
+                                  .in_channels = image.shape.channels,
+                                  .out_height = map.shape.height,
+                                  .out_width = map.shape.width,
+                                  .out_channels = map.shape.channels,
+                                  .kernel = kernel_,
+                                  .stride = stride_,
+                                  .pad = pad_,
+                                  .x = image.block(),
+                                  .w = w,
+                                  .y = map.block(),
+                                  .weights_version = c.weights_version,
+                                  .precision = c.precision,
+                                  .split = c.split});
   }
   std::vector<Parameter> weight_and_bias(int64_t image_channels, int64_t map_channels) const {
     const int64_t fan_in = kernel_ * kernel_ * image_channels, fan_out = kernel_ * kernel_ * map_channels;
-    std::vector<Parameter> list{{"weight", Parameter::Role::kWeight, {kernel_, kernel_, image_channels, map_channels},
-                                 {3, 2, 0, 1}, fan_in, fan_out}};
+    std::vector<Parameter> list{{"weight",
+                                 Parameter::Role::kWeight,
+                                 {kernel_, kernel_, image_channels, map_channels},
+                                 {3, 2, 0, 1},
+                                 fan_in,
+                                 fan_out}};
     if (bias_) list.push_back({"bias", Parameter::Role::kBias, {filters_}, {0}, fan_in, fan_out});
     return list;
   }
@@ -86,8 +113,8 @@ class Conv2d final : public ConvolutionBase {
   Shape output(const Shape& in) const override {
     const int64_t h = in.height + 2 * pad_ - kernel_, w = in.width + 2 * pad_ - kernel_;
     if (h < 0 || w < 0)
-      fail(Fault::kUsage, "{}: a {}x{} kernel with pad {} does not fit into an input of {}", where_, kernel_, kernel_, pad_,
-           in.text());
+      fail(Fault::kUsage, "{}: a {}x{} kernel with pad {} does not fit into an input of {}", where_, kernel_, kernel_,
+           pad_, in.text());
     return {h / stride_ + 1, w / stride_ + 1, filters_};
   }
   std::vector<Parameter> parameters(const Shape& in) const override { return weight_and_bias(in.channels, filters_); }
@@ -104,13 +131,15 @@ class Conv2d final : public ConvolutionBase {
 
 class ConvTranspose2d final : public ConvolutionBase {
  public:
-  explicit ConvTranspose2d(const LayerSpec& spec) : ConvolutionBase(spec), output_pad_(spec.integer("output_pad", 0, 0)) {
+  explicit ConvTranspose2d(const LayerSpec& spec)
+      : ConvolutionBase(spec), output_pad_(spec.integer("output_pad", 0, 0)) {
     if (output_pad_ >= stride_)
       fail(Fault::kUsage, "{}: \"output_pad\" is {}, expected less than the stride's {}", where_, output_pad_, stride_);
   }
   Shape output(const Shape& in) const override {
     const int64_t h = side(in.height), w = side(in.width);
-    if (h < 1 || w < 1) fail(Fault::kUsage, "{}: nothing is left of an input of {} with pad {}", where_, in.text(), pad_);
+    if (h < 1 || w < 1)
+      fail(Fault::kUsage, "{}: nothing is left of an input of {} with pad {}", where_, in.text(), pad_);
     return {h, w, filters_};
   }
   std::vector<Parameter> parameters(const Shape& in) const override { return weight_and_bias(filters_, in.channels); }
@@ -134,11 +163,15 @@ std::unique_ptr<Layer> make(const LayerSpec& spec) {
   return std::make_unique<Kind>(spec);
 }
 
-const LayerRegistration convolution{{"conv2d", {"filters", "kernel", "stride", "pad", "bias"},
-                                     "convolution: filters, kernel, stride = 1, pad = 0, bias = 1", make<Conv2d>}};
-const LayerRegistration transposed{{"conv_transpose2d", {"filters", "kernel", "stride", "pad", "output_pad", "bias"},
-                                    "transposed convolution: filters, kernel, stride = 1, pad = 0, output_pad = 0, bias = 1",
-                                    make<ConvTranspose2d>}};
+const LayerRegistration convolution{{"conv2d",
+                                     {"filters", "kernel", "stride", "pad", "bias"},
+                                     "convolution: filters, kernel, stride = 1, pad = 0, bias = 1",
+                                     make<Conv2d>}};
+const LayerRegistration transposed{
+    {"conv_transpose2d",
+     {"filters", "kernel", "stride", "pad", "output_pad", "bias"},
+     "transposed convolution: filters, kernel, stride = 1, pad = 0, output_pad = 0, bias = 1",
+     make<ConvTranspose2d>}};
 
 }  // namespace
 }  // namespace agon

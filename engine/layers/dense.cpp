@@ -10,7 +10,8 @@ class Dense final : public Layer {
   Dense(int64_t units, bool bias, std::string where) : units_(units), bias_(bias), where_(std::move(where)) {}
 
   Shape output(const Shape& in) const override {
-    if (!in.flat()) fail(Fault::kUsage, "{}: expected a flat input, got {}; put \"flatten\" before it", where_, in.text());
+    if (!in.flat())
+      fail(Fault::kUsage, "{}: expected a flat input, got {}; put \"flatten\" before it", where_, in.text());
     return {1, 1, units_};
   }
   std::vector<Parameter> parameters(const Shape& in) const override {
@@ -26,27 +27,59 @@ class Dense final : public Layer {
   bool keeps_output() const override { return activation_ != Activation::kNone; }
 
   void forward(const LayerCall& c) const override {
-    c.device.run(ops::Gemm{.replicas = c.replicas, .m = c.batch, .n = units_, .k = c.x.row_size(), .a = c.x.block(),
-                           .b = c.parameters[0], .c = c.y.block(), .precision = c.precision, .split = c.split});
+    c.device.run(ops::Gemm{.replicas = c.replicas,
+                           .m = c.batch,
+                           .n = units_,
+                           .k = c.x.row_size(),
+                           .a = c.x.block(),
+                           .b = c.parameters[0],
+                           .c = c.y.block(),
+                           .precision = c.precision,
+                           .split = c.split});
     if (bias_ || activation_ != Activation::kNone)
-      c.device.run(ops::BiasActivation{.replicas = c.replicas, .rows = c.batch, .cols = units_, .y = c.y.block(),
-                                       .bias = bias_ ? c.parameters[1] : Floats{}, .activation = activation_,
-                                       .slope = slope_, .split = c.split});
+      c.device.run(ops::BiasActivation{.replicas = c.replicas,
+                                       .rows = c.batch,
+                                       .cols = units_,
+                                       .y = c.y.block(),
+                                       .bias = bias_ ? c.parameters[1] : Floats{},
+                                       .activation = activation_,
+                                       .slope = slope_,
+                                       .split = c.split});
   }
 
   void backward(const LayerCall& c) const override {
     const bool learn = !c.gradients.empty();
     if (activation_ != Activation::kNone || (learn && bias_))
-      c.device.run(ops::BiasActivationGrad{.replicas = c.replicas, .rows = c.batch, .cols = units_, .dy = c.dy.block(),
-                                           .y = c.y.block(), .dbias = learn && bias_ ? c.gradients[1] : Floats{},
-                                           .activation = activation_, .slope = slope_, .split = c.split});
+      c.device.run(ops::BiasActivationGrad{.replicas = c.replicas,
+                                           .rows = c.batch,
+                                           .cols = units_,
+                                           .dy = c.dy.block(),
+                                           .y = c.y.block(),
+                                           .dbias = learn && bias_ ? c.gradients[1] : Floats{},
+                                           .activation = activation_,
+                                           .slope = slope_,
+                                           .split = c.split});
     if (learn)  // dW = x^T dy
-      c.device.run(ops::Gemm{.replicas = c.replicas, .m = c.x.row_size(), .n = units_, .k = c.batch, .transpose_a = true,
-                             .a = c.x.block(), .b = c.dy.block(), .c = c.gradients[0], .precision = c.precision,
+      c.device.run(ops::Gemm{.replicas = c.replicas,
+                             .m = c.x.row_size(),
+                             .n = units_,
+                             .k = c.batch,
+                             .transpose_a = true,
+                             .a = c.x.block(),
+                             .b = c.dy.block(),
+                             .c = c.gradients[0],
+                             .precision = c.precision,
                              .split = c.split});
     if (c.dx)  // dx = dy W^T
-      c.device.run(ops::Gemm{.replicas = c.replicas, .m = c.batch, .n = c.x.row_size(), .k = units_, .transpose_b = true,
-                             .a = c.dy.block(), .b = c.parameters[0], .c = c.dx.block(), .precision = c.precision,
+      c.device.run(ops::Gemm{.replicas = c.replicas,
+                             .m = c.batch,
+                             .n = c.x.row_size(),
+                             .k = units_,
+                             .transpose_b = true,
+                             .a = c.dy.block(),
+                             .b = c.parameters[0],
+                             .c = c.dx.block(),
+                             .precision = c.precision,
                              .split = c.split});
   }
 
@@ -58,10 +91,13 @@ class Dense final : public Layer {
   float slope_ = 0;
 };
 
-const LayerRegistration registration{
-    {"dense", {"units", "bias"}, "fully connected: units, bias = 1", [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
-       return std::make_unique<Dense>(spec.integer("units", 1), spec.number("bias", 1) != 0, spec.where);
-     }}};
+const LayerRegistration registration{{"dense",
+                                      {"units", "bias"},
+                                      "fully connected: units, bias = 1",
+                                      [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
+                                        return std::make_unique<Dense>(spec.integer("units", 1),
+                                                                       spec.number("bias", 1) != 0, spec.where);
+                                      }}};
 
 }  // namespace
 }  // namespace agon

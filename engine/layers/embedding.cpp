@@ -13,22 +13,40 @@ class ClassEmbedding final : public Layer {
   Shape output(const Shape& in) const override { return in; }
   std::vector<Parameter> parameters(const Shape& in) const override {
     // A fixed table is state: it travels with the model, but no optimiser touches it.
-    return {{"weight", learned_ ? Parameter::Role::kTable : Parameter::Role::kFixedTable, {classes_, in.size()}, {0, 1},
-             classes_, in.size()}};
+    return {{"weight",
+             learned_ ? Parameter::Role::kTable : Parameter::Role::kFixedTable,
+             {classes_, in.size()},
+             {0, 1},
+             classes_,
+             in.size()}};
   }
   bool takes_labels() const override { return true; }
 
   void forward(const LayerCall& c) const override {
-    c.device.run(ops::Embedding{.replicas = c.replicas, .batch = c.batch, .cols = c.x.row_size(), .classes = classes_,
-                                .labels = c.labels, .table = c.parameters[0], .x = c.x.block(), .y = c.y.block(),
+    c.device.run(ops::Embedding{.replicas = c.replicas,
+                                .batch = c.batch,
+                                .cols = c.x.row_size(),
+                                .classes = classes_,
+                                .labels = c.labels,
+                                .table = c.parameters[0],
+                                .x = c.x.block(),
+                                .y = c.y.block(),
                                 .split = c.split});
   }
   void backward(const LayerCall& c) const override {
     const bool learn = !c.gradients.empty() && learned_;
     if (!learn && !c.dx) return;
-    c.device.run(ops::EmbeddingGrad{.replicas = c.replicas, .batch = c.batch, .cols = c.x.row_size(), .classes = classes_,
-                                    .labels = c.labels, .table = c.parameters[0], .x = c.x.block(), .dy = c.dy.block(),
-                                    .dtable = learn ? c.gradients[0] : Floats{}, .dx = c.dx.block(), .split = c.split});
+    c.device.run(ops::EmbeddingGrad{.replicas = c.replicas,
+                                    .batch = c.batch,
+                                    .cols = c.x.row_size(),
+                                    .classes = classes_,
+                                    .labels = c.labels,
+                                    .table = c.parameters[0],
+                                    .x = c.x.block(),
+                                    .dy = c.dy.block(),
+                                    .dtable = learn ? c.gradients[0] : Floats{},
+                                    .dx = c.dx.block(),
+                                    .split = c.split});
   }
 
  private:
@@ -36,7 +54,8 @@ class ClassEmbedding final : public Layer {
   bool learned_;
 };
 
-const LayerRegistration registration{{"class_embedding", {"classes", "learned"},
+const LayerRegistration registration{{"class_embedding",
+                                      {"classes", "learned"},
                                       "the input times its class's vector: classes, learned = 1",
                                       [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
                                         return std::make_unique<ClassEmbedding>(spec.integer("classes", 1),

@@ -20,19 +20,36 @@ class BatchNorm final : public Layer {
 
   void forward(const LayerCall& c) const override {
     const int64_t groups = c.training ? c.groups : 1;
-    c.device.run(ops::BatchNorm{.replicas = c.replicas, .groups = groups, .rows = rows(c, groups),
-                                .cols = c.x.shape.channels, .x = c.x.block(), .y = c.y.block(), .gamma = c.parameters[0],
-                                .beta = c.parameters[1], .running_mean = c.parameters[2], .running_var = c.parameters[3],
-                                .saved = c.saved, .momentum = momentum_, .epsilon = epsilon_, .training = c.training,
+    c.device.run(ops::BatchNorm{.replicas = c.replicas,
+                                .groups = groups,
+                                .rows = rows(c, groups),
+                                .cols = c.x.shape.channels,
+                                .x = c.x.block(),
+                                .y = c.y.block(),
+                                .gamma = c.parameters[0],
+                                .beta = c.parameters[1],
+                                .running_mean = c.parameters[2],
+                                .running_var = c.parameters[3],
+                                .saved = c.saved,
+                                .momentum = momentum_,
+                                .epsilon = epsilon_,
+                                .training = c.training,
                                 .split = c.split});
   }
   void backward(const LayerCall& c) const override {
     const bool learn = !c.gradients.empty();
     if (!learn && !c.dx) return;
-    c.device.run(ops::BatchNormGrad{.replicas = c.replicas, .groups = c.groups, .rows = rows(c, c.groups),
-                                    .cols = c.x.shape.channels, .x = c.x.block(), .dy = c.dy.block(),
-                                    .gamma = c.parameters[0], .saved = c.saved, .dx = c.dx.block(),
-                                    .dgamma = learn ? c.gradients[0] : Floats{}, .dbeta = learn ? c.gradients[1] : Floats{},
+    c.device.run(ops::BatchNormGrad{.replicas = c.replicas,
+                                    .groups = c.groups,
+                                    .rows = rows(c, c.groups),
+                                    .cols = c.x.shape.channels,
+                                    .x = c.x.block(),
+                                    .dy = c.dy.block(),
+                                    .gamma = c.parameters[0],
+                                    .saved = c.saved,
+                                    .dx = c.dx.block(),
+                                    .dgamma = learn ? c.gradients[0] : Floats{},
+                                    .dbeta = learn ? c.gradients[1] : Floats{},
                                     .split = c.split});
   }
 
@@ -56,16 +73,30 @@ class LayerNorm final : public Layer {
     return 2 * batch * in.height * in.width;
   }
   void forward(const LayerCall& c) const override {
-    c.device.run(ops::LayerNorm{.replicas = c.replicas, .rows = rows(c), .cols = c.x.shape.channels, .x = c.x.block(),
-                                .y = c.y.block(), .gamma = c.parameters[0], .beta = c.parameters[1], .saved = c.saved,
-                                .epsilon = epsilon_, .split = c.split});
+    c.device.run(ops::LayerNorm{.replicas = c.replicas,
+                                .rows = rows(c),
+                                .cols = c.x.shape.channels,
+                                .x = c.x.block(),
+                                .y = c.y.block(),
+                                .gamma = c.parameters[0],
+                                .beta = c.parameters[1],
+                                .saved = c.saved,
+                                .epsilon = epsilon_,
+                                .split = c.split});
   }
   void backward(const LayerCall& c) const override {
     const bool learn = !c.gradients.empty();
     if (!learn && !c.dx) return;
-    c.device.run(ops::LayerNormGrad{.replicas = c.replicas, .rows = rows(c), .cols = c.x.shape.channels, .x = c.x.block(),
-                                    .dy = c.dy.block(), .gamma = c.parameters[0], .saved = c.saved, .dx = c.dx.block(),
-                                    .dgamma = learn ? c.gradients[0] : Floats{}, .dbeta = learn ? c.gradients[1] : Floats{},
+    c.device.run(ops::LayerNormGrad{.replicas = c.replicas,
+                                    .rows = rows(c),
+                                    .cols = c.x.shape.channels,
+                                    .x = c.x.block(),
+                                    .dy = c.dy.block(),
+                                    .gamma = c.parameters[0],
+                                    .saved = c.saved,
+                                    .dx = c.dx.block(),
+                                    .dgamma = learn ? c.gradients[0] : Floats{},
+                                    .dbeta = learn ? c.gradients[1] : Floats{},
                                     .split = c.split});
   }
 
@@ -74,14 +105,20 @@ class LayerNorm final : public Layer {
   float epsilon_;
 };
 
-const LayerRegistration batch_norm{{"batch_norm", {"momentum", "epsilon"}, "batch normalisation: momentum = 0.1, epsilon = 1e-5",
+const LayerRegistration batch_norm{{"batch_norm",
+                                    {"momentum", "epsilon"},
+                                    "batch normalisation: momentum = 0.1, epsilon = 1e-5",
                                     [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
-                                      return std::make_unique<BatchNorm>(static_cast<float>(spec.number("momentum", 0.1)),
-                                                                         static_cast<float>(spec.number("epsilon", 1e-5)));
+                                      return std::make_unique<BatchNorm>(
+                                          static_cast<float>(spec.number("momentum", 0.1)),
+                                          static_cast<float>(spec.number("epsilon", 1e-5)));
                                     }}};
-const LayerRegistration layer_norm{{"layer_norm", {"epsilon"}, "layer normalisation over the channels: epsilon = 1e-5",
+const LayerRegistration layer_norm{{"layer_norm",
+                                    {"epsilon"},
+                                    "layer normalisation over the channels: epsilon = 1e-5",
                                     [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
-                                      return std::make_unique<LayerNorm>(static_cast<float>(spec.number("epsilon", 1e-5)));
+                                      return std::make_unique<LayerNorm>(
+                                          static_cast<float>(spec.number("epsilon", 1e-5)));
                                     }}};
 
 }  // namespace

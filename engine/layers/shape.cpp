@@ -7,8 +7,13 @@ namespace agon {
 namespace {
 
 void transpose(const LayerCall& c, const Tensor& from, const Tensor& to, int64_t rows, int64_t cols) {
-  c.device.run(ops::Transpose{.replicas = c.replicas, .batch = c.batch, .rows = rows, .cols = cols, .x = from.block(),
-                              .y = to.block(), .split = c.split});
+  c.device.run(ops::Transpose{.replicas = c.replicas,
+                              .batch = c.batch,
+                              .rows = rows,
+                              .cols = cols,
+                              .x = from.block(),
+                              .y = to.block(),
+                              .split = c.split});
 }
 
 class Flatten final : public Layer {
@@ -28,9 +33,11 @@ class Reshape final : public Layer {
   Reshape(Shape shape, std::string where) : shape_(shape), where_(std::move(where)) {}
 
   Shape output(const Shape& in) const override {
-    if (!in.flat()) fail(Fault::kUsage, "{}: expected a flat input, got {}; put \"flatten\" before it", where_, in.text());
+    if (!in.flat())
+      fail(Fault::kUsage, "{}: expected a flat input, got {}; put \"flatten\" before it", where_, in.text());
     if (in.size() != shape_.size())
-      fail(Fault::kUsage, "{}: {} are {} numbers, but the input has {}", where_, shape_.text(), shape_.size(), in.text());
+      fail(Fault::kUsage, "{}: {} are {} numbers, but the input has {}", where_, shape_.text(), shape_.size(),
+           in.text());
     return shape_;
   }
   bool is_view(const Shape&) const override { return shape_.channels == 1 || shape_.flat(); }
@@ -53,15 +60,27 @@ class Upsample final : public Layer {
   Shape output(const Shape& in) const override { return {in.height * factor_, in.width * factor_, in.channels}; }
   void forward(const LayerCall& c) const override {
     const Shape& s = c.x.shape;
-    c.device.run(ops::Upsample{.replicas = c.replicas, .batch = c.batch, .height = s.height, .width = s.width,
-                               .channels = s.channels, .factor = factor_, .x = c.x.block(), .y = c.y.block(),
+    c.device.run(ops::Upsample{.replicas = c.replicas,
+                               .batch = c.batch,
+                               .height = s.height,
+                               .width = s.width,
+                               .channels = s.channels,
+                               .factor = factor_,
+                               .x = c.x.block(),
+                               .y = c.y.block(),
                                .split = c.split});
   }
   void backward(const LayerCall& c) const override {
     if (!c.dx) return;
     const Shape& s = c.x.shape;
-    c.device.run(ops::UpsampleGrad{.replicas = c.replicas, .batch = c.batch, .height = s.height, .width = s.width,
-                                   .channels = s.channels, .factor = factor_, .dy = c.dy.block(), .dx = c.dx.block(),
+    c.device.run(ops::UpsampleGrad{.replicas = c.replicas,
+                                   .batch = c.batch,
+                                   .height = s.height,
+                                   .width = s.width,
+                                   .channels = s.channels,
+                                   .factor = factor_,
+                                   .dy = c.dy.block(),
+                                   .dx = c.dx.block(),
                                    .split = c.split});
   }
 
@@ -73,15 +92,17 @@ const LayerRegistration flatten{{"flatten", {}, "an image as a vector", [](const
                                    return std::make_unique<Flatten>();
                                  }}};
 const LayerRegistration reshape{
-    {"reshape", {"height", "width", "channels"}, "a vector as an image: height, width, channels",
+    {"reshape",
+     {"height", "width", "channels"},
+     "a vector as an image: height, width, channels",
      [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
        return std::make_unique<Reshape>(
            Shape{spec.integer("height", 1), spec.integer("width", 1), spec.integer("channels", 1)}, spec.where);
      }}};
-const LayerRegistration upsample{{"upsample", {"factor"}, "nearest neighbour: factor = 2",
-                                  [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
-                                    return std::make_unique<Upsample>(spec.integer("factor", 2, 1));
-                                  }}};
+const LayerRegistration upsample{
+    {"upsample", {"factor"}, "nearest neighbour: factor = 2", [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
+       return std::make_unique<Upsample>(spec.integer("factor", 2, 1));
+     }}};
 
 }  // namespace
 }  // namespace agon

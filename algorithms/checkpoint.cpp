@@ -1,0 +1,135 @@
+#include "algorithms/checkpoint.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+#include "engine/files.h"
+#include "engine/safetensors.h"
+
+namespace fs = std::filesystem;
+
+namespace agon {
+namespace {
+
+constexpr const char* kFileKind = "agon checkpoint 1";
+
+void check_finite(const std::vector<float>& values, const std::string& what, int64_t iteration) {
+  for (float value : values)
+    if (!std::isfinite(value))
+      fail(Fault::kRun,
+           "{} hold a value that is not a number at iteration {}; no checkpoint was written, earlier ones are good",
+           what, iteration);
+}
+
+template <class T>
+std::vector<T> read_array(const SafetensorsFile& file, const std::string& name, const std::string& dtype,
+                          const std::vector<int64_t>& shape) {
+  const SafeTensor& tensor = file.at(name, dtype, shape);
+  std::vector<T> values(tensor.bytes / sizeof(T));
+  std::memcpy(values.data(), tensor.data, tensor.bytes);
+  return values;
+}
+
+}  // namespace
+
+std::vector<std::string> list_checkpoints(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("iteration-", 0) == 0 && entry.path().extension() == ".safetensors")
+      paths.push_back(entry.path().string());
+  }
+  std::sort(paths.begin(), paths.end());  // iteration numbers have a fixed width
+  return paths;
+}
+
+std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, const World& world,
+                             const CheckpointInfo& info, int64_t keep) {
+  make_folder(folder);
+  SafetensorsWriter writer;
+  std::vector<std::unique_ptr<std::vector<float>>> floats;
+  std::vector<std::unique_ptr<std::vector<int32_t>>> integers;
+  for (const auto& [name, fleet] : algorithm.fleets()) {
+    const int64_t R = fleet->replicas();
+    for (const Fleet::Arena& arena : fleet->arenas()) {
+      auto values = std::make_unique<std::vector<float>>(static_cast<size_t>(R * arena.count));
+      if (!values->empty()) world.device().download(values->data(), arena.data, values->size() * sizeof(float));
+      check_finite(*values, fmt::format("the {}'s {}", name, arena.name), world.iteration());
+      writer.add(name + "." + arena.name, "F32", {R, arena.count}, values->data());
+      floats.push_back(std::move(values));
+    }
+    if (!fleet->trains()) continue;
+    integers.push_back(std::make_unique<std::vector<int32_t>>(fleet->steps()));
+    writer.add(name + ".steps", "I32", {static_cast<int64_t>(integers.back()->size())}, integers.back()->data());
+    floats.push_back(std::make_unique<std::vector<float>>(fleet->learning_rates()));
+    writer.add(name + ".learning_rates", "F32", {static_cast<int64_t>(floats.back()->size())}, floats.back()->data());
+  }
+  const nlohmann::json description = {{"iteration", world.iteration()},
+                                      {"living", world.living()},
+                                      {"ledger", world.ledger().entries_json()},
+                                      {"trainer", info.trainer}};
+  writer.metadata("kind", kFileKind);
+  writer.metadata("signature", info.signature);
+  writer.metadata("description", description.dump());
+  const std::string path = (fs::path(folder) / fmt::format("iteration-{:09}.safetensors", world.iteration())).string();
+  writer.write(path);
+
+  const std::vector<std::string> all = list_checkpoints(folder);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    std::error_code ignored;  // an old checkpoint that stays does no harm
+    fs::remove(all[i], ignored);
+  }
+  return path;
+}
+
+std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorithm& algorithm, World& world,
+                                              const std::string& signature, std::vector<std::string>& damaged) {
+  const std::vector<std::string> paths = list_checkpoints(folder);
+  for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
+    try {
+      const SafetensorsFile file = SafetensorsFile::open(*path);
+      if (file.metadata("kind") != kFileKind)
+        fail(Fault::kData, "{} is not a checkpoint of this version of agon", *path);
+      file.verify();
+      if (file.metadata("signature") != signature) {
+        damaged.clear();
+        throw Error(Fault::kUsage, fmt::format("{} belongs to another run: it was made for {}, but this one is {}",
+                                               *path, file.metadata("signature"), signature));
+      }
+      const nlohmann::json description = nlohmann::json::parse(file.metadata("description"));
+      const auto living = description.at("living").get<std::vector<int64_t>>();
+
+      for (const auto& [name, fleet] : algorithm.fleets()) {
+        const std::vector<int64_t>& shape = file.at(name + ".weights").shape;
+        const int64_t R = shape.empty() ? 0 : shape.front();
+        fleet->set_replicas(R);
+        for (const Fleet::Arena& arena : fleet->arenas()) {
+          const auto values = read_array<float>(file, name + "." + arena.name, "F32", {R, arena.count});
+          if (!values.empty()) world.device().upload(arena.data, values.data(), values.size() * sizeof(float));
+        }
+        if (fleet->trains()) {
+          fleet->set_steps(read_array<int32_t>(file, name + ".steps", "I32", {fleet->capacity()}));
+          fleet->set_learning_rates(read_array<float>(file, name + ".learning_rates", "F32", {fleet->capacity()}));
+        }
+        fleet->weights_changed();
+      }
+      world.set_living(living);
+      world.set_iteration(description.at("iteration").get<int64_t>());
+      world.ledger().restore(description.at("ledger"));
+      return CheckpointInfo{signature, description.at("trainer")};
+    } catch (const nlohmann::json::exception& error) {
+      damaged.push_back(fmt::format("{} has a damaged description ({})", *path, error.what()));
+    } catch (const Error& error) {
+      if (error.fault() == Fault::kUsage) throw Error(Fault::kData, error.what());
+      damaged.push_back(error.what());
+    }
+  }
+  if (!damaged.empty()) fail(Fault::kData, "no checkpoint in {} is whole: {}", folder, damaged.front());
+  return std::nullopt;
+}
+
+}  // namespace agon

@@ -1,0 +1,50 @@
+// GANs without any exchange: `standalone`, one GAN that sees all the data, and `local`, one for each worker on its
+// shard.
+#include "algorithms/players.h"
+
+namespace agon {
+namespace {
+
+class Local final : public Algorithm {
+ public:
+  explicit Local(Stage& stage) : gans_(stage) {}
+
+  void iterate() override { gans_.learn(); }
+
+  std::vector<Transfer> planned(int64_t, const std::vector<int64_t>&) const override { return {}; }
+  std::vector<GeneratorWeights> generators() const override {
+    std::vector<GeneratorWeights> list;
+    for (int64_t r = 0; r < gans_.replicas(); ++r) list.push_back(gans_.generator(r));
+    return list;
+  }
+  std::map<std::string, Fleet*> fleets() override { return gans_.fleets(); }
+  Losses losses() override { return gans_.losses(); }
+  void worker_lost(int64_t worker) override { gans_.worker_lost(worker); }
+  void worker_joined(int64_t worker, int64_t like) override { gans_.worker_joined(worker, like); }
+  std::vector<Transfer> planned_join(int64_t worker, int64_t like) const override {
+    return gans_.planned_join(worker, like);
+  }
+
+ private:
+  LocalGans gans_;
+};
+
+std::unique_ptr<Algorithm> make_local(Stage& stage) { return std::make_unique<Local>(stage); }
+
+std::unique_ptr<Algorithm> make_standalone(Stage& stage) {
+  if (stage.game().workers != 1)
+    fail(Fault::kUsage,
+         "algorithm \"standalone\" is one GAN on all the data, but world.workers is {}; expected 1, or algorithm "
+         "\"local\"",
+         stage.game().workers);
+  return make_local(stage);
+}
+
+const AlgorithmRegistration local{{"local", "one GAN for each worker, no exchange", {}, make_local}};
+const AlgorithmRegistration standalone{{"standalone",
+                                        "one GAN that sees all the data",
+                                        {{"world.workers", "1", "N; a standalone GAN is alone"}},
+                                        make_standalone}};
+
+}  // namespace
+}  // namespace agon

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "engine/fleet.h"
+#include "engine/settings.h"
+
+namespace agon {
+
+/// Every key that all algorithms share, with defaults and meanings.
+std::vector<Settings::Option> run_options();
+
+/// The optimiser of "generator" or "discriminator".
+OptimiserOptions optimiser_options(const Settings& settings, const std::string& network);
+
+/// The layer list of "generator" or "discriminator", from its own `layers` or the named network.
+nlohmann::json layer_list(const Settings& settings, const std::string& network);
+
+}  // namespace agon

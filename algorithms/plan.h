@@ -1,0 +1,19 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "algorithms/algorithm.h"
+#include "algorithms/stage.h"
+
+namespace agon {
+
+/// What a run needs and sends, before anything runs:
+///   parameters {generator, embedding, discriminator}
+///   flops {generator, discriminator: forward pass of one sample; per_iteration}
+///   memory {kind: bytes} of weights, gradients, moments, activations, data, total
+///   traffic {per_iteration: {kind: bytes per worker}, per_exchange: {...}, total: {kind: {bytes, messages}}, server,
+///   worker}
+/// Throws Error as the Trainer would for settings that do not fit.
+nlohmann::json plan(const Settings& settings, const DataSource& data);
+
+}  // namespace agon

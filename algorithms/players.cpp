@@ -1,0 +1,187 @@
+#include "algorithms/players.h"
+
+#include <numeric>
+
+namespace agon {
+namespace {
+
+FleetOptions for_workers(FleetOptions options, int64_t workers) {
+  options.replicas = workers;
+  options.split = workers == 1;
+  return options;
+}
+
+void copy(Device& device, const Batch& from, const Batch& to) {
+  device.run(ops::Axpby{.replicas = from.x.replicas,
+                        .count = from.x.size_per_replica(),
+                        .x = from.x.block(),
+                        .y = to.x.block(),
+                        .a = 0.f,
+                        .b = 1.f});
+  if (!from.y) return;
+  auto rows = std::make_shared<ops::Mix::Rows>();
+  for (int64_t r = 0; r < from.y.replicas; ++r) {
+    rows->begin.push_back(r);
+    rows->column.push_back(r);
+    rows->weight.push_back(1.f);
+  }
+  rows->begin.push_back(from.y.replicas);
+  device.run(ops::Select{from.y.batch, from.y.block(), to.y.block(), rows});
+}
+
+}  // namespace
+
+Discriminators::Discriminators(Stage& stage)
+    : stage_(stage),
+      fleet_(stage.device(), stage.game().discriminator,
+             for_workers(stage.game().discriminator_options, stage.game().workers)),
+      both_(stage.device(), stage.game().workers, 2 * stage.game().batch, stage.game().sample(),
+            stage.game().conditional()),
+      loss_(stage.device(), stage.game().workers),
+      generator_loss_(stage.device(), stage.game().workers) {}
+
+Batch Discriminators::generated() {
+  const int64_t b = stage_.game().batch;
+  return both_.view(fleet_.replicas()).rows(b, b);
+}
+
+void Discriminators::learn(bool fresh_real) {
+  const GamePlan& game = stage_.game();
+  const World& world = stage_.world();
+  const int64_t N = fleet_.replicas(), b = game.batch, L = game.local_steps;
+  const Batch both = both_.view(N), real = both.rows(0, b), fake = both.rows(b, b);
+  const uint32_t draws = fresh_real ? static_cast<uint32_t>(L) : 1;
+  for (int64_t l = 0; l < L; ++l) {
+    if (l == 0 || fresh_real)
+      stage_.shards().sample(world.worker_key(RandomStream::kSamples, static_cast<uint32_t>(l)), draws, real);
+    const Tensor logits = fleet_.forward(
+        both.x, {.groups = 2, .key = world.worker_key(RandomStream::kDropout, static_cast<uint32_t>(l))});
+    const Tensor gradient = fleet_.output_gradient();
+    const auto loss = [&](ops::GanRole role, int64_t begin, const Batch& batch) {
+      ops::GanLoss op = game.loss;
+      op.role = role, op.replicas = N, op.batch = b;
+      op.logits = logits.rows(begin, b).block();
+      op.labels = batch.y.block();
+      op.dlogits = gradient.rows(begin, b).block();
+      op.loss = {loss_.data(), 1};
+      op.scale = 1.f / static_cast<float>(b);
+      world.device().run(op);
+    };
+    loss(ops::GanRole::kReal, 0, real);
+    loss(ops::GanRole::kFake, b, fake);
+    fleet_.backward(Grads::kParams);
+    fleet_.step();
+    ++learned_;
+  }
+}
+
+Tensor Discriminators::feedback(const Batch& fake) {
+  const GamePlan& game = stage_.game();
+  const uint32_t draw = static_cast<uint32_t>(game.local_steps);
+  ops::GanLoss op = game.loss;
+  op.role = ops::GanRole::kGenerator, op.replicas = fleet_.replicas(), op.batch = fake.x.batch;
+  op.logits = fleet_.forward(fake.x, {.key = stage_.world().worker_key(RandomStream::kDropout, draw)}).block();
+  op.labels = fake.y.block();
+  op.dlogits = fleet_.output_gradient().block();
+  op.loss = {generator_loss_.data(), 1};
+  stage_.world().device().run(op);
+  ++judged_;
+  return fleet_.backward(Grads::kInput);
+}
+
+double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
+  const std::vector<float> values = sums.host();
+  const int64_t R = fleet_.replicas();
+  const double total = std::accumulate(values.begin(), values.begin() + R, 0.0);
+  const double mean = count && R ? total / static_cast<double>(count * R) : 0.0;
+  sums.set(std::vector<float>(values.size(), 0.f));
+  count = 0;
+  return mean;
+}
+
+double Discriminators::mean_loss() { return take_mean(loss_, learned_); }
+double Discriminators::mean_generator_loss() { return take_mean(generator_loss_, judged_); }
+
+Generators::Generators(Stage& stage, Place place, int64_t batch)
+    : stage_(stage),
+      place_(place),
+      fleet_(stage.device(), stage.game().generator.network,
+             for_workers(stage.game().generator_options, place == Place::kServer ? 1 : stage.game().workers)),
+      noise_(stage.device(), fleet_.replicas(), batch, {1, 1, stage.game().generator.latent},
+             stage.game().conditional()) {}
+
+Batch Generators::generate(uint32_t draw) {
+  const World& world = stage_.world();
+  const auto key = [&](RandomStream stream) {
+    return place_ == Place::kServer ? world.server_key(stream, draw) : world.worker_key(stream, draw);
+  };
+  const Batch noise = noise_.view(fleet_.replicas());
+  world.device().run(ops::RandomFill{.kind = ops::RandomFill::Kind::kNormal,
+                                     .replicas = fleet_.replicas(),
+                                     .count = noise.x.size_per_replica(),
+                                     .y = noise.x.block(),
+                                     .key = key(RandomStream::kNoise)});
+  if (noise.y)
+    world.device().run(ops::RandomLabels{.replicas = fleet_.replicas(),
+                                         .count = noise.y.batch,
+                                         .classes = stage_.game().generator.classes,
+                                         .y = noise.y.block(),
+                                         .key = key(RandomStream::kLabels)});
+  return {fleet_.forward(noise.x, {.labels = noise.y, .key = key(RandomStream::kDropout)}), noise.y};
+}
+
+void Generators::learn(const Tensor& feedback, double scale) {
+  fleet_.backward(feedback, Grads::kParams);
+  fleet_.step(scale);
+}
+
+GeneratorWeights Generators::weights(int64_t replica) const {
+  return {fleet_.replica_weights(replica), fleet_.replica_state(replica)};
+}
+
+LocalGans::LocalGans(Stage& stage)
+    : stage_(stage), discriminators_(stage), generators_(stage, Generators::Place::kWorkers, stage.game().batch) {}
+
+void LocalGans::learn() {
+  copy(stage_.world().device(), generators_.generate(0), discriminators_.generated());
+  discriminators_.learn();
+  const Batch fake = generators_.generate(1);
+  generators_.learn(discriminators_.feedback(fake), 1.0 / static_cast<double>(fake.x.batch));
+}
+
+Algorithm::Losses LocalGans::losses() { return {discriminators_.mean_loss(), discriminators_.mean_generator_loss()}; }
+
+std::map<std::string, Fleet*> LocalGans::fleets() {
+  return {{"generators", &generators_.fleet()}, {"discriminators", &discriminators_.fleet()}};
+}
+
+void LocalGans::worker_lost(int64_t worker) {
+  for (const auto& [name, fleet] : fleets()) remove_worker(stage_.world(), *fleet, worker);
+}
+
+void LocalGans::worker_joined(int64_t worker, int64_t like) {
+  for (const auto& [name, fleet] : fleets()) insert_worker(stage_.world(), *fleet, worker, like);
+}
+
+std::vector<Transfer> LocalGans::planned_join(int64_t worker, int64_t like) const {
+  const GamePlan& game = stage_.game();
+  return {World::model_transfer(*game.generator.network, MessageKind::kGenerators, like, worker),
+          World::model_transfer(*game.discriminator, MessageKind::kDiscriminators, like, worker)};
+}
+
+void remove_worker(const World& world, Fleet& fleet, int64_t worker) {
+  const int64_t last = fleet.replicas() - 1;
+  for (int64_t r = world.replica_of(worker); r < last; ++r) fleet.copy_replica(r + 1, r);
+  fleet.set_replicas(last);
+}
+
+void insert_worker(const World& world, Fleet& fleet, int64_t worker, int64_t like) {
+  int64_t place = 0, model = world.replica_of(like);
+  for (int64_t other : world.living()) place += other < worker ? 1 : 0;
+  fleet.set_replicas(fleet.replicas() + 1);
+  for (int64_t r = fleet.replicas() - 1; r > place; --r) fleet.copy_replica(r - 1, r);
+  if (model >= place) ++model;  // it moved up with the others
+  fleet.copy_replica(model, place);
+}
+
+}  // namespace agon

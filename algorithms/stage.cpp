@@ -1,0 +1,106 @@
+#include "algorithms/stage.h"
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/options.h"
+
+namespace agon {
+namespace {
+
+ops::GanLossKind parse_loss(const std::string& name) {
+  static const std::map<std::string, ops::GanLossKind> kinds = {{"non-saturating", ops::GanLossKind::kNonSaturating},
+                                                                {"minimax", ops::GanLossKind::kMinimax},
+                                                                {"least-squares", ops::GanLossKind::kLeastSquares},
+                                                                {"hinge", ops::GanLossKind::kHinge},
+                                                                {"wasserstein", ops::GanLossKind::kWasserstein}};
+  const auto found = kinds.find(name);
+  if (found == kinds.end()) fail(Fault::kUsage, "gan.loss is \"{}\", which is not a loss that agon knows", name);
+  return found->second;
+}
+
+bool is_conditional(const Settings& settings, int64_t classes) {
+  const std::string choice = settings.text("gan.conditional");
+  if (choice == "yes" && classes == 0) fail(Fault::kUsage, "gan.conditional is \"yes\", but the data have no labels");
+  return choice == "yes" || (choice == "auto" && classes > 0);
+}
+
+}  // namespace
+
+GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t data_classes) {
+  const int64_t classes = is_conditional(settings, data_classes) ? data_classes : 0;
+  constexpr int64_t kMost = 1 << 20;
+  GamePlan plan{.precision = settings.text("run.precision") == "bf16" ? Precision::kBf16 : Precision::kFp32,
+                .batch = settings.integer("algorithm.batch", 1, kMost),
+                .local_steps = settings.integer("algorithm.local_steps", 1, kMost),
+                .workers = settings.integer("world.workers", 1, kMost),
+                .seed = static_cast<uint64_t>(settings.integer("run.seed", 0))};
+  plan.loss.kind = parse_loss(settings.text("gan.loss"));
+  plan.loss.classes = classes;
+  plan.loss.auxiliary_weight = static_cast<float>(settings.number("gan.auxiliary_weight", 0, 1e6));
+
+  nlohmann::json layers = layer_list(settings, "generator");
+  if (classes > 0)
+    layers.insert(layers.begin(), nlohmann::json{{"layer", "class_embedding"},
+                                                 {"classes", classes},
+                                                 {"learned", settings.text("gan.embedding") == "learned"}});
+  GeneratorSpec& spec = plan.generator;
+  spec.latent = settings.integer("gan.latent", 1, kMost);
+  spec.classes = classes;
+  spec.layers = layers.dump();
+  spec.network =
+      std::make_shared<Network>("generator", Shape{1, 1, spec.latent}, parse_layers(layers, "generator", 1 + classes));
+  spec.sample = spec.network->output();
+  if (spec.sample != sample)
+    fail(Fault::kUsage,
+         "the generator makes {}, but the data are {}; choose generator.net (or its layers) for these data",
+         spec.sample.text(), sample.text());
+  plan.discriminator = std::make_shared<Network>(
+      "discriminator", sample, parse_layers(layer_list(settings, "discriminator"), "discriminator", 1 + classes));
+  if (plan.discriminator->output() != Shape{1, 1, 1 + classes})
+    fail(Fault::kUsage, "the discriminator ends in {}, expected {} (real/fake{}); end its layers with \"dense heads\"",
+         plan.discriminator->output().text(), 1 + classes, classes ? fmt::format(" and {} classes", classes) : "");
+
+  const auto fleet_options = [&](const char* network, uint32_t stream) {
+    return FleetOptions{.precision = plan.precision,
+                        .optimiser = optimiser_options(settings, network),
+                        .init = parse_init(settings.text(std::string(network) + ".init")),
+                        .seed = plan.seed,
+                        .init_stream = stream,
+                        .same_start = settings.flag("gan.same_start")};
+  };
+  plan.generator_options = fleet_options("generator", 1);
+  plan.discriminator_options = fleet_options("discriminator", 2);
+  return plan;
+}
+
+Stage::Stage(const Settings& settings, const DataSource& data)
+    : settings_(settings),
+      device_(open_device(settings.text("run.device"), static_cast<int>(settings.integer("run.threads", 0, 4096)))),
+      game_(make_game_plan(settings, {data.train.height(), data.train.width(), data.train.channels()},
+                           data.train.classes())) {
+  const Dataset& train = data.train;
+  if (game_.conditional()) game_.generator.class_names = train.class_names();
+  const Partition dealt = partition(
+      train.labels(), train.count(), train.classes(), game_.workers,
+      {.kind = settings.text("data.partition"), .skew = settings.number("data.skew", 0, 100), .seed = game_.seed});
+  if (dealt.smallest() < game_.batch)
+    fail(
+        Fault::kUsage,
+        "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
+        game_.batch, game_.workers, dealt.smallest());
+  world_ = std::make_unique<World>(device_, game_.workers, game_.seed);
+  shards_ = std::make_unique<Shards>(device_, train, dealt);
+}
+
+int64_t Stage::epoch_iterations(double epochs) const {
+  return agon::epoch_iterations(shards_->mean_size(), epochs, game_.batch);
+}
+
+int64_t epoch_iterations(double mean_shard, double epochs, int64_t batch) {
+  if (epochs == 0) return 0;
+  return std::max<int64_t>(1, static_cast<int64_t>(mean_shard * epochs / static_cast<double>(batch)));
+}
+
+}  // namespace agon

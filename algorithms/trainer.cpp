@@ -1,0 +1,298 @@
+#include "algorithms/trainer.h"
+
+#include <spdlog/spdlog.h>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/checkpoint.h"
+#include "algorithms/options.h"
+#include "algorithms/presets.h"
+#include "algorithms/stage.h"
+#include "engine/toml.h"
+
+namespace agon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// What a checkpoint must have in common with the run that goes on from it.
+std::string run_signature(const Settings& settings, const Stage& stage, const DataSource& data) {
+  return fmt::format("{} with {} workers, batch {}, seed {}; generator {}; discriminator {}; data {:016x}",
+                     settings.text("algorithm.name"), stage.game().workers, stage.game().batch, stage.game().seed,
+                     stage.game().generator.network->signature(), stage.game().discriminator->signature(),
+                     data.train.checksum());
+}
+
+nlohmann::json to_json(const std::vector<Event>& events) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Event& event : events)
+    list.push_back({{"iteration", event.iteration}, {"worker", event.worker}, {"kind", event.kind}});
+  return list;
+}
+
+}  // namespace
+
+Settings resolve_settings(const std::string& toml, const std::string& origin,
+                          const std::vector<std::string>& overrides) {
+  const std::vector<TomlText> texts = with_bases(toml, origin);
+  Settings settings;
+  settings.declare(run_options());
+  settings.declare(evaluation_options());
+  // Which keys there are depends on the algorithm, so its name is looked up first.
+  Settings naming = settings;
+  for (const TomlText& text : texts) {
+    const nlohmann::json table = parse_toml(text.text, text.origin);
+    if (const auto found = table.find("algorithm");
+        found != table.end() && found->is_object() && found->contains("name"))
+      naming.read_toml("algorithm.name = " + to_toml((*found)["name"]), text.origin);
+  }
+  for (const std::string& assignment : overrides)
+    if (assignment.rfind("algorithm.name", 0) == 0) naming.set(assignment);
+  settings.declare(algorithm_kind(naming.text("algorithm.name")).options);
+  for (const TomlText& text : texts) settings.read_toml(text.text, text.origin);
+  for (const std::string& assignment : overrides) settings.set(assignment);
+  return settings;
+}
+
+nlohmann::json Summary::to_json() const {
+  nlohmann::json json = {{"iterations", iterations},
+                         {"seconds_training", seconds_training},
+                         {"iterations_per_second", iterations_per_second},
+                         {"workers", workers},
+                         {"parameters",
+                          {{"generator", generator_parameters},
+                           {"embedding", embedding_parameters},
+                           {"discriminator", discriminator_parameters}}},
+                         {"traffic", ledger.to_json()},
+                         {"scores", scores ? scores->to_json() : nlohmann::json::object()},
+                         {"weights_hash", weights_hash},
+                         {"device", device},
+                         {"events", agon::to_json(events)},
+                         {"interrupted", interrupted}};
+  return json;
+}
+
+struct Trainer::Impl {
+  Impl(const Settings& settings, const DataSource& data)
+      : settings(settings),
+        data(data),
+        stage(settings, data),
+        faults(settings, stage.game().workers, settings.integer("run.iterations", 1), stage.game().seed),
+        signature(run_signature(settings, stage, data)),
+        algorithm(algorithm_kind(settings.text("algorithm.name")).make(stage)),
+        iterations(settings.integer("run.iterations", 1)),
+        evaluate_every(settings.integer("run.evaluate_every", 0)),
+        log_every(settings.integer("run.log_every", 0)),
+        sample_every(settings.integer("run.sample_every", 0)),
+        checkpoint_every(settings.integer("run.checkpoint_every", 0)),
+        keep_checkpoints(settings.integer("run.keep_checkpoints", 1)),
+        exhibit(stage.device(), stage.game().generator, algorithm->generators().front()) {
+    // Those who are not there from the start leave before anything happens.
+    const std::vector<int64_t> present = faults.living(1);
+    for (int64_t worker = 0; worker < stage.game().workers; ++worker)
+      if (!std::binary_search(present.begin(), present.end(), worker)) lose(worker);
+  }
+
+  World& world() { return stage.world(); }
+
+  void lose(int64_t worker) {
+    algorithm->worker_lost(worker);
+    std::vector<int64_t> living = world().living();
+    std::erase(living, worker);
+    world().set_living(std::move(living));
+  }
+
+  /// A new worker starts from a copy of a living one's models, which are sent to it.
+  void join(int64_t worker, int64_t like) {
+    algorithm->worker_joined(worker, like);
+    std::vector<int64_t> living = world().living();
+    living.insert(std::lower_bound(living.begin(), living.end(), worker), worker);
+    world().set_living(std::move(living));
+    for (const Transfer& transfer : algorithm->planned_join(worker, like)) world().ledger().record(transfer);
+  }
+
+  void apply_faults() {
+    for (const Event& event : faults.at(world().iteration())) {
+      if (event.kind == "joined")
+        join(event.worker, event.like);
+      else
+        lose(event.worker);
+      events.push_back(event);
+      for (auto& observer : observers) observer->happened(event);
+    }
+  }
+
+  void log() {
+    const int64_t i = world().iteration();
+    LogRecord record{
+        .iteration = i, .iterations = iterations, .seconds_training = seconds, .losses = algorithm->losses()};
+    if (!std::isfinite(record.losses.discriminator) || !std::isfinite(record.losses.generator))
+      fail(Fault::kRun, "the {} loss is not a number any more at iteration {}; a lower learning rate may help{}",
+           std::isfinite(record.losses.discriminator) ? "generator's" : "discriminator's", i,
+           last_checkpoint.empty() ? "" : ", and the last good checkpoint is " + last_checkpoint);
+    const double since = seconds - logged_seconds;
+    record.iterations_per_second = since > 0 ? static_cast<double>(i - logged_iteration) / since : 0;
+    record.seconds_left =
+        record.iterations_per_second > 0 ? static_cast<double>(iterations - i) / record.iterations_per_second : 0;
+    logged_seconds = seconds, logged_iteration = i;
+    for (auto& observer : observers) observer->logged(record);
+  }
+
+  void evaluate() {
+    if (!evaluator) {
+      evaluator = std::make_unique<Evaluator>(stage.device(), settings, data, scorer_watch, checkpoint_folder);
+    }
+    scores = evaluator->evaluate(exhibit, algorithm->generators(), stage.game().seed,
+                                 static_cast<uint64_t>(world().iteration()));
+    for (auto& observer : observers) observer->evaluated(world().iteration(), seconds, *scores);
+  }
+
+  /// Pictures of the generator's progress: the same noise each time, a row per class.
+  void sample() {
+    if (observers.empty()) return;
+    exhibit.set(algorithm->generators().front());
+    constexpr int64_t kColumns = 10;
+    const GeneratorSpec& spec = stage.game().generator;
+    if (data.train.is_points()) {
+      constexpr int64_t kPoints = 2000;
+      std::vector<int32_t> labels(kPoints, 0);
+      for (size_t i = 0; spec.classes > 0 && i < labels.size(); ++i)
+        labels[i] = static_cast<int32_t>(i % static_cast<size_t>(spec.classes));
+      const Tensor x = exhibit.sample(labels, stage.game().seed, RandomStream::kSampling, 0);
+      std::vector<float> points(static_cast<size_t>(x.size_per_replica()));
+      stage.device()->download(points.data(), x.data, points.size() * sizeof(float));
+      for (auto& observer : observers) observer->sampled_points(world().iteration(), points);
+      return;
+    }
+    const int64_t rows = spec.classes > 0 ? std::min<int64_t>(spec.classes, 20) : kColumns;
+    std::vector<int32_t> labels;
+    for (int64_t i = 0; i < rows * kColumns; ++i)
+      labels.push_back(spec.classes > 0 ? static_cast<int32_t>(i / kColumns) : 0);
+    const std::vector<uint8_t> pictures = exhibit.pictures(labels, stage.game().seed, RandomStream::kSampling, 0);
+    for (auto& observer : observers) observer->sampled(world().iteration(), pictures, spec.sample, kColumns);
+  }
+
+  void checkpoint() {
+    if (checkpoint_folder.empty()) return;
+    nlohmann::json trainer = {{"seconds_training", seconds}, {"events", to_json(events)}};
+    last_checkpoint = write_checkpoint(checkpoint_folder, *algorithm, world(), {signature, trainer}, keep_checkpoints);
+    for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint);
+  }
+
+  Summary summary() {
+    const GamePlan& game = stage.game();
+    const int64_t tables = game.generator.network->table_parameters();
+    const GeneratorWeights weights = algorithm->generators().front();
+    for (float w : weights.weights)
+      if (!std::isfinite(w))
+        fail(Fault::kRun,
+             "the generator's weights are not numbers any more after {} iterations; a lower learning rate may help",
+             world().iteration());
+    return {.iterations = world().iteration(),
+            .seconds_training = seconds,
+            .iterations_per_second = seconds > 0 ? static_cast<double>(world().iteration()) / seconds : 0,
+            .workers = game.workers,
+            .generator_parameters = game.generator.network->parameters() - tables,
+            .embedding_parameters = tables,
+            .discriminator_parameters = game.discriminator->parameters(),
+            .ledger = world().ledger(),
+            .scores = scores,
+            .weights_hash = weights_hash(weights),
+            .device = fmt::format("{}: {}", stage.device()->name(), stage.device()->description()),
+            .events = events};
+  }
+
+  const Settings settings;
+  const DataSource data;
+  Stage stage;
+  const FaultSchedule faults;
+  const std::string signature;
+  std::unique_ptr<Algorithm> algorithm;
+  const int64_t iterations, evaluate_every, log_every, sample_every, checkpoint_every, keep_checkpoints;
+  Generator exhibit;  // what is shown and scored
+  std::unique_ptr<Evaluator> evaluator;
+  ScorerWatch scorer_watch;
+  std::vector<std::shared_ptr<Observer>> observers;
+  std::string checkpoint_folder, last_checkpoint;
+  std::vector<Event> events;
+  std::optional<Scores> scores;
+  double seconds = 0, logged_seconds = 0;
+  int64_t logged_iteration = 0;
+};
+
+Trainer::Trainer(const Settings& settings, const DataSource& data) : impl_(std::make_unique<Impl>(settings, data)) {}
+Trainer::~Trainer() = default;
+
+void Trainer::set_checkpoint_folder(const std::string& folder) { impl_->checkpoint_folder = folder; }
+void Trainer::watch_scorer(ScorerWatch watch) { impl_->scorer_watch = std::move(watch); }
+void Trainer::observe(std::shared_ptr<Observer> observer) { impl_->observers.push_back(std::move(observer)); }
+
+bool Trainer::resume() {
+  std::vector<std::string> damaged;
+  const auto info =
+      read_checkpoint(impl_->checkpoint_folder, *impl_->algorithm, impl_->world(), impl_->signature, damaged);
+  for (const std::string& reason : damaged) spdlog::warn("passed over a damaged checkpoint: {}", reason);
+  if (!info) return false;
+  impl_->seconds = impl_->logged_seconds = info->trainer.at("seconds_training").get<double>();
+  impl_->logged_iteration = impl_->world().iteration();
+  impl_->events.clear();
+  for (const auto& event : info->trainer.at("events"))
+    impl_->events.push_back({event.at("iteration"), event.at("worker"), event.at("kind")});
+  return true;
+}
+
+Summary Trainer::run(const std::atomic<bool>& stop) {
+  Impl& run = *impl_;
+  for (auto& observer : run.observers) observer->started(*this);
+  const auto due = [&](int64_t every) { return every > 0 && run.world().iteration() % every == 0; };
+  bool saved = true, sampled = false;
+  Clock::time_point start = Clock::now();
+  // Clocks stop for everything that is not training.
+  const auto apart = [&](auto&& work) {
+    run.stage.device()->synchronize();
+    run.seconds += seconds_since(start);
+    work();
+    start = Clock::now();
+  };
+  while (run.world().iteration() < run.iterations && !stop && run.world().size() > 0) {
+    run.world().next_iteration();
+    run.algorithm->iterate();
+    run.stage.device()->flush();
+    run.apply_faults();
+    saved = sampled = false;
+    const bool last = run.world().iteration() == run.iterations;
+    if (due(run.log_every) || last) apart([&] { run.log(); });
+    if (due(run.evaluate_every)) apart([&] { run.evaluate(); });
+    if (due(run.sample_every)) apart([&] { run.sample(), sampled = true; });
+    if (due(run.checkpoint_every)) apart([&] { run.checkpoint(), saved = true; });
+  }
+  apart([&] {
+    const bool interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
+    if (!saved) run.checkpoint();
+    if (!interrupted && run.evaluate_every > 0 && (!run.scores || !due(run.evaluate_every))) run.evaluate();
+    if (!sampled) run.sample();
+  });
+  Summary summary = run.summary();
+  summary.interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
+  run.exhibit.set(run.algorithm->generators().front());
+  for (auto& observer : run.observers) observer->finished(summary, run.exhibit);
+  return summary;
+}
+
+const Settings& Trainer::settings() const { return impl_->settings; }
+const DataSource& Trainer::data() const { return impl_->data; }
+Algorithm& Trainer::algorithm() { return *impl_->algorithm; }
+Stage& Trainer::stage() { return impl_->stage; }
+const Stage& Trainer::stage() const { return impl_->stage; }
+int64_t Trainer::iteration() const { return impl_->stage.world().iteration(); }
+
+Generator Trainer::generator() const {
+  return Generator(impl_->stage.device(), impl_->stage.game().generator, impl_->algorithm->generators().front());
+}
+
+}  // namespace agon

@@ -1,0 +1,198 @@
+#include "engine/world.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace agon {
+
+Batch Batch::as_replicas(int64_t replicas) const {
+  Batch batch = *this;
+  batch.x.replicas = batch.y.replicas = replicas;
+  batch.x.batch = batch.y.batch = x.batch / replicas;
+  batch.x.stride = batch.x.batch * x.row_size();
+  batch.y.stride = batch.y.batch;
+  return batch;
+}
+
+Batch Batch::first(int64_t replicas) const {
+  Batch batch = *this;
+  batch.x.replicas = batch.y.replicas = replicas;
+  return batch;
+}
+
+BatchBuffer::BatchBuffer(std::shared_ptr<Device> device, int64_t replicas, int64_t batch, Shape shape, bool labelled)
+    : x_(device, replicas, batch, shape) {
+  if (labelled) y_ = LabelBuffer(device, replicas, batch);
+}
+
+Batch BatchBuffer::view(int64_t replicas) const { return Batch{x_.view(), y_.view()}.first(replicas); }
+
+Moments parse_moments(const std::string& name) {
+  if (name == "stay") return Moments::kStay;
+  if (name == "travel" || name == "average") return Moments::kTravel;
+  if (name == "reset") return Moments::kReset;
+  fail(Fault::kUsage, "\"{}\" is not a way to treat moments, expected stay, travel (average) or reset", name);
+}
+
+World::World(std::shared_ptr<Device> device, int64_t workers, uint64_t seed)
+    : device_(std::move(device)),
+      workers_(workers),
+      seed_(seed),
+      device_iteration_(device_, 1),
+      worker_numbers_(device_, workers),
+      server_number_(device_, 1) {
+  server_number_.set(std::span<const uint32_t>(&kServerDraws, 1));
+  std::vector<int64_t> all(static_cast<size_t>(workers));
+  std::iota(all.begin(), all.end(), 0);
+  set_living(std::move(all));
+}
+
+int64_t World::replica_of(int64_t worker) const {
+  const auto found = std::find(living_.begin(), living_.end(), worker);
+  return found == living_.end() ? -1 : found - living_.begin();
+}
+
+void World::set_living(std::vector<int64_t> living) {
+  living_ = std::move(living);
+  const std::vector<uint32_t> numbers(living_.begin(), living_.end());
+  worker_numbers_.set(numbers);
+}
+
+void World::next_iteration() {
+  ++iteration_;
+  device_->run(ops::Advance{device_iteration_.data()});
+}
+
+void World::set_iteration(int64_t iteration) {
+  iteration_ = iteration;
+  const uint64_t value = static_cast<uint64_t>(iteration);
+  device_iteration_.set(std::span<const uint64_t>(&value, 1));
+}
+
+RandomKey World::server_key(RandomStream stream, uint32_t draw) const {
+  return {seed_, static_cast<uint32_t>(stream), draw, server_number_.data(), device_iteration_.data()};
+}
+
+RandomKey World::worker_key(RandomStream stream, uint32_t draw) const {
+  return {seed_, static_cast<uint32_t>(stream), draw, worker_numbers_.data(), device_iteration_.data()};
+}
+
+HostRandom World::shared_random(RandomStream stream) const {
+  return HostRandom(seed_, stream, kServerDraws, static_cast<uint64_t>(iteration_));
+}
+
+namespace {
+
+constexpr int64_t kFloatBytes = sizeof(float), kLabelBytes = sizeof(int32_t);
+
+/// Which of k batches the r-th living worker gets; workers count from 1 in the paper's formula.
+int64_t batch_of(int64_t replica, int64_t shift, int64_t batches) { return (replica + 1 + shift) % batches; }
+
+void record_all(Ledger& ledger, const std::vector<Transfer>& transfers) {
+  for (const Transfer& transfer : transfers) ledger.record(transfer);
+}
+
+}  // namespace
+
+Transfer World::model_transfer(const Network& network, MessageKind kind, int64_t from, int64_t to) {
+  return {kind, from, to, (network.parameters() + network.state()) * kFloatBytes};
+}
+
+void World::plan_deal(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
+                      const Shape& shape, bool labelled) {
+  for (int64_t worker : living) {
+    plan.push_back({MessageKind::kBatches, kServer, worker, batch * shape.size() * kFloatBytes});
+    if (labelled) plan.push_back({MessageKind::kLabels, kServer, worker, batch * kLabelBytes});
+  }
+}
+
+void World::plan_collect(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
+                         const Shape& shape) {
+  for (int64_t worker : living)
+    plan.push_back({MessageKind::kFeedback, worker, kServer, batch * shape.size() * kFloatBytes});
+}
+
+void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
+                     const Network& network, MessageKind kind, Route route) {
+  const ops::Mix::Rows& rows = matrix.rows();
+  const auto worker = [&](int64_t replica) { return living[static_cast<size_t>(replica)]; };
+  std::vector<bool> sends(living.size(), false);
+  for (int64_t i = 0; i < matrix.workers(); ++i) {
+    if (matrix.identity_row(i)) continue;
+    for (int64_t e = rows.begin[static_cast<size_t>(i)]; e < rows.begin[static_cast<size_t>(i) + 1]; ++e) {
+      const int64_t j = rows.column[static_cast<size_t>(e)];
+      if (route == Route::kPeers && j != i) plan.push_back(model_transfer(network, kind, worker(j), worker(i)));
+      sends[static_cast<size_t>(j)] = true;
+    }
+    if (route == Route::kServer) plan.push_back(model_transfer(network, kind, kServer, worker(i)));
+  }
+  if (route == Route::kServer)
+    for (size_t j = 0; j < living.size(); ++j)
+      if (sends[j]) plan.push_back(model_transfer(network, kind, living[j], kServer));
+}
+
+void World::deal(const Batch& batches, int64_t shift, const Batch& to) {
+  auto rows = std::make_shared<ops::Mix::Rows>();
+  for (int64_t r = 0; r < size(); ++r) {
+    rows->begin.push_back(r);
+    rows->column.push_back(batch_of(r, shift, batches.x.replicas));
+    rows->weight.push_back(1.f);
+  }
+  rows->begin.push_back(size());
+  device_->run(ops::Mix{batches.x.size_per_replica(), batches.x.block(), to.x.block(), rows});
+  if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
+  std::vector<Transfer> sent;
+  plan_deal(sent, living_, batches.x.batch, batches.x.shape, static_cast<bool>(batches.y));
+  record_all(ledger_, sent);
+}
+
+void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums) {
+  const int64_t batches = sums.replicas;
+  auto rows = std::make_shared<ops::Mix::Rows>();
+  bool idle = false;  // a batch that no worker judged
+  for (int64_t k = 0; k < batches; ++k) {
+    rows->begin.push_back(static_cast<int64_t>(rows->column.size()));
+    for (int64_t r = 0; r < size(); ++r)
+      if (batch_of(r, shift, batches) == k) {
+        rows->column.push_back(r);
+        rows->weight.push_back(scale);
+      }
+    idle = idle || rows->begin.back() == static_cast<int64_t>(rows->column.size());
+  }
+  rows->begin.push_back(static_cast<int64_t>(rows->column.size()));
+  if (idle) device_->run(ops::Fill{.replicas = batches, .count = sums.size_per_replica(), .y = sums.block()});
+  device_->run(ops::Mix{sums.size_per_replica(), feedback.block(), sums.block(), rows});
+  std::vector<Transfer> sent;
+  plan_collect(sent, living_, feedback.batch, feedback.shape);
+  record_all(ledger_, sent);
+}
+
+void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments) {
+  for (const Fleet::Arena& arena : models.arenas()) {
+    const Floats block{arena.data, arena.count};
+    if (!arena.moment || moments == Moments::kTravel)
+      device_->run(ops::Mix{arena.count, block, block, matrix.shared_rows()});
+    else if (moments == Moments::kReset)
+      device_->run(ops::Fill{.replicas = models.replicas(), .count = arena.count, .y = block});
+  }
+  // The step count of Adam's bias correction belongs to the moments: a selection row takes its source's.
+  if (moments != Moments::kStay) {
+    const std::vector<int32_t> before = models.steps();
+    std::vector<int32_t> after = before;
+    const ops::Mix::Rows& rows = matrix.rows();
+    for (int64_t i = 0; i < matrix.workers(); ++i) {
+      const auto r = static_cast<size_t>(i);
+      if (moments == Moments::kReset)
+        after[r] = 0;
+      else if (!matrix.identity_row(i))
+        after[r] = before[static_cast<size_t>(rows.column[static_cast<size_t>(rows.begin[r])])];
+    }
+    models.set_steps(after);
+  }
+  models.weights_changed();
+  std::vector<Transfer> sent;
+  plan_mix(sent, living_, matrix, models.network(), kind, route);
+  record_all(ledger_, sent);
+}
+
+}  // namespace agon

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/fleet.h"
+#include "engine/ledger.h"
+#include "engine/mixing.h"
+
+namespace agon {
+
+/// Samples with their class labels (y null when unlabelled).
+struct Batch {
+  Tensor x;
+  Labels y;
+  Batch rows(int64_t begin, int64_t count) const { return {x.rows(begin, count), y ? y.rows(begin, count) : Labels{}}; }
+  /// The same memory seen as `replicas` replicas of batch / replicas samples: k batches in a row.
+  Batch as_replicas(int64_t replicas) const;
+  /// The first `replicas` replicas.
+  Batch first(int64_t replicas) const;
+};
+
+/// Device memory for a Batch of up to `replicas` replicas.
+class BatchBuffer {
+ public:
+  BatchBuffer() = default;
+  BatchBuffer(std::shared_ptr<Device> device, int64_t replicas, int64_t batch, Shape shape, bool labelled);
+  Batch view(int64_t replicas) const;
+
+ private:
+  TensorBuffer x_;
+  LabelBuffer y_;
+};
+
+/// What happens to the optimiser's moments of a model that is moved or averaged.
+enum class Moments { kStay, kTravel, kReset };
+Moments parse_moments(const std::string& name);
+
+/// Which way models take between workers: directly, or up to the server and down again.
+enum class Route { kPeers, kServer };
+
+/// The participants - a server and N workers - and everything that passes between them. Replica r of a worker fleet
+/// belongs to worker living()[r]. Each transfer is entered in the ledger.
+class World {
+ public:
+  World(std::shared_ptr<Device> device, int64_t workers, uint64_t seed);
+
+  int64_t size() const { return static_cast<int64_t>(living_.size()); }
+  int64_t workers() const { return workers_; }  ///< N at the start, living or not
+  const std::vector<int64_t>& living() const { return living_; }
+  int64_t replica_of(int64_t worker) const;  ///< -1: not living
+  void set_living(std::vector<int64_t> living);
+
+  int64_t iteration() const { return iteration_; }  ///< the current global iteration, from 1; 0 before the first
+  void next_iteration();
+  void set_iteration(int64_t iteration);
+
+  uint64_t seed() const { return seed_; }
+  RandomKey server_key(RandomStream stream, uint32_t draw = 0) const;
+  RandomKey worker_key(RandomStream stream, uint32_t draw = 0) const;
+  /// Draws that every participant makes alike, in this iteration.
+  HostRandom shared_random(RandomStream stream) const;
+
+  /// The server sends worker n batch number (n + shift) mod k of the k in `batches` [k, b, ...]; workers count from 1
+  /// (Hardy et al. 2019, section IV.B.1). Arrives in `to` [N, b, ...].
+  void deal(const Batch& batches, int64_t shift, const Batch& to);
+  /// The workers send their feedback F_n [N, b, ...] on the batches dealt with `shift`. For each batch the server sums
+  /// what its workers sent, in worker order, times `scale`: [k, b, ...].
+  void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums);
+  /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`.
+  void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments);
+
+  Ledger& ledger() { return ledger_; }
+  const Ledger& ledger() const { return ledger_; }
+  Device& device() const { return *device_; }
+  std::shared_ptr<Device> shared_device() const { return device_; }
+
+  /// The messages that `deal`, `collect` and `mix` will make: the plan's side of the same rules.
+  static void plan_deal(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
+                        const Shape& shape, bool labelled);
+  static void plan_collect(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
+                           const Shape& shape);
+  static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
+                       const Network& network, MessageKind kind, Route route);
+  /// One whole model (weights and running statistics) from one participant to another.
+  static Transfer model_transfer(const Network& network, MessageKind kind, int64_t from, int64_t to);
+
+ private:
+  std::shared_ptr<Device> device_;
+  int64_t workers_;
+  uint64_t seed_;
+  std::vector<int64_t> living_;
+  int64_t iteration_ = 0;
+  Buffer<uint64_t> device_iteration_;  // [1]
+  Buffer<uint32_t> worker_numbers_;    // [N], of the living
+  Buffer<uint32_t> server_number_;     // [1]
+  Ledger ledger_;
+};
+
+}  // namespace agon
