@@ -10,7 +10,7 @@ packages_of() {
       libfmt-dev libspdlog-dev libstb-dev zlib1g-dev libarchive-dev libbenchmark-dev ;;
     test) echo libgtest-dev ;;
     ci) echo git clang-format-14 ;;
-    extra) echo clang libclang-rt-14-dev shellcheck ;;
+    extra) echo clang libclang-rt-14-dev libomp-14-dev shellcheck ;;
     peer) echo python3-torch python3-numpy python3-matplotlib python3-safetensors ;;
     *) echo "setup: unknown package group '$1'; the groups are build, test, ci, extra, peer" >&2; return 2 ;;
   esac
@@ -56,7 +56,8 @@ install_packages() {
   apt_get update >"$log" 2>&1 || tail -n 3 "$log" >&2  # an old package list may still do
   if [ ${#missing[@]} -gt 0 ] && ! apt_get install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
     tail -n 8 "$log" >&2
-    echo "setup: could not install ${missing[*]}; check the network and the package sources, or install them by hand" >&2
+    echo "setup: could not install ${missing[*]}; check the network and the package sources (agon needs Debian 12," \
+      "Ubuntu 24.04 or newer), or install them by hand" >&2
     rm -f "$log"
     return 1
   fi
