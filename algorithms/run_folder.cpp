@@ -118,7 +118,7 @@ void RunFolder::evaluated(int64_t iteration, double seconds_training, const Scor
   line["kind"] = "evaluation";
   line["iteration"] = iteration;
   line["seconds_training"] = seconds_training;
-  line["bytes"] = trainer_->stage().world.ledger().total().bytes;
+  line["bytes"] = trainer_->stage().world().ledger().total().bytes;
   append(line);
 }
 
