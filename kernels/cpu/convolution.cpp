@@ -2,17 +2,13 @@
 #include "kernels/cpu/dnnl_conv.h"
 #include "kernels/cpu/im2col.h"
 #include "kernels/cpu/operations.h"
+#include "kernels/cpu/tile_conv.h"
 #include "kernels/error.h"
 
 namespace agon::cpu {
 namespace {
 
 using Direction = ops::Convolution::Direction;
-
-ConvShape shape_of(const ops::Convolution& op) {
-  return {op.direction, op.batch,        op.height, op.width,  op.in_channels, op.out_height,
-          op.out_width, op.out_channels, op.kernel, op.stride, op.pad,         op.precision};
-}
 
 void check(const ConvShape& s) {
   const auto mapped = [&](int64_t size) { return (size + 2 * s.pad - s.kernel) / s.stride + 1; };
@@ -22,40 +18,54 @@ void check(const ConvShape& s) {
          s.width, mapped(s.height), mapped(s.width), s.kernel, s.stride, s.pad, s.out_height, s.out_width);
 }
 
-/// A number of samples that one piece takes through the forward pass or the input gradient, or of output channels
-/// of the weight gradient.
+/// How a single network's convolution is cut into pieces: by samples, or by columns of the result (output channels,
+/// for the input gradient input channels). It follows from the shape alone.
 struct Cut {
-  int64_t size, step;
+  bool by_columns = false;
+  int64_t size = 0, step = 1;  // samples, or vectors of columns
   int64_t chunks() const { return (size + step - 1) / step; }
   int64_t begin(int64_t chunk) const { return chunk * step; }
-  int64_t length(int64_t chunk) const { return std::min(step, size - begin(chunk)); }
+  int64_t end(int64_t chunk) const { return std::min(size, begin(chunk) + step); }
 };
 
 Cut cut(const ConvShape& s, bool split) {
-  const int64_t size = s.direction == Direction::kWeightGrad ? s.out_channels : s.batch;
-  if (!split) return {size, size};
-  constexpr int64_t kMostChunks = 4;
+  const int64_t vectors = all_columns(s).end;
+  const bool weight_grad = s.direction == Direction::kWeightGrad;
+  // Pieces of samples would each pack all weights, pieces of columns each read the whole image.
+  const bool by_columns =
+      weight_grad || (has_tiles(s.precision) && vectors >= 4 && s.w_count() > s.x_count() + s.y_count());
+  const int64_t size = by_columns ? vectors : s.batch;
+  if (!split) return {by_columns, size, size};
+  constexpr int64_t kMostChunks = 8;
   const int64_t step = (size + kMostChunks - 1) / kMostChunks;
-  if (s.direction != Direction::kWeightGrad) return {size, step};
-  return {size, std::min(size, (step + 15) / 16 * 16)};  // whole vectors of channels
+  return {by_columns, size, by_columns ? std::min(size, std::max<int64_t>(step, 2)) : step};
 }
 
-void convolve(const ConvShape& s, const DnnlConv* plan, float* x, float* w, float* y) {
-  if (plan)
-    plan->run(x, w, y);
-  else
-    im2col_convolution(s, x, w, y);
-}
+/// One shape's convolution, by the code that suits it.
+struct Plan {
+  ConvShape shape;
+  std::shared_ptr<const DnnlConv> dnnl;  // where there are no tiles
 
-/// The weight gradient of output channels [begin, begin + s.out_channels) out of `channels`.
-void convolve_slice(const ConvShape& s, const DnnlConv* plan, int64_t channels, int64_t begin, float* x, float* w,
-                    float* y) {
+  explicit Plan(const ConvShape& s) : shape(s), dnnl(has_tiles(s.precision) ? nullptr : DnnlConv::get(s)) {}
+  void run(Columns columns, float* x, float* w, float* y) const {
+    if (has_tiles(shape.precision))
+      tile_convolution(shape, columns, x, w, y);
+    else if (dnnl)
+      dnnl->run(x, w, y);
+    else
+      im2col_convolution(shape, x, w, y);
+  }
+};
+
+/// The weight gradient of output channels [begin, begin + plan.shape.out_channels) out of `channels`, without tiles.
+void run_slice(const Plan& plan, int64_t channels, int64_t begin, float* x, float* w, float* y) {
+  const ConvShape& s = plan.shape;
   const int64_t pixels = s.batch * s.out_height * s.out_width, taps = s.kernel * s.kernel * s.in_channels;
   float* const y_slice = scratch(kScratchE, s.y_count());
   float* const w_slice = scratch(kScratchF, s.w_count());
   for (int64_t i = 0; i < pixels; ++i)
     std::copy_n(y + i * channels + begin, s.out_channels, y_slice + i * s.out_channels);
-  convolve(s, plan, x, w_slice, y_slice);
+  plan.run(all_columns(s), x, w_slice, y_slice);
   for (int64_t i = 0; i < taps; ++i)
     std::copy_n(w_slice + i * s.out_channels, s.out_channels, w + i * channels + begin);
 }
@@ -63,31 +73,34 @@ void convolve_slice(const ConvShape& s, const DnnlConv* plan, int64_t channels, 
 }  // namespace
 
 void enqueue(Stream& stream, const ops::Convolution& op) {
-  const ConvShape whole = shape_of(op);
+  const ConvShape whole = ConvShape::of(op);
   check(whole);
   const Cut pieces = cut(whole, op.split);
+  const bool tiles = has_tiles(op.precision), whole_shape = tiles && pieces.by_columns;
   const auto part = [&](int64_t chunk) {
     ConvShape s = whole;
-    (s.direction == Direction::kWeightGrad ? s.out_channels : s.batch) = pieces.length(chunk);
+    if (!pieces.by_columns)
+      s.batch = pieces.end(chunk) - pieces.begin(chunk);
+    else if (!tiles)
+      s.out_channels = std::min(s.out_channels, pieces.end(chunk) * 16) - pieces.begin(chunk) * 16;
     return s;
   };
   // All pieces but the last have the same shape.
-  const ConvShape first = part(0), last = part(pieces.chunks() - 1);
-  const auto first_plan = DnnlConv::get(first), last_plan = DnnlConv::get(last);
+  const Plan first(part(0)), last(part(pieces.chunks() - 1));
 
   stream.add({op.replicas, pieces.chunks(), false, [=](int64_t r, int64_t chunk) {
-                const bool is_last = chunk == pieces.chunks() - 1;
-                const ConvShape& s = is_last ? last : first;
-                const DnnlConv* plan = (is_last ? last_plan : first_plan).get();
+                const Plan& plan = chunk == pieces.chunks() - 1 ? last : first;
                 float *const x = op.x.at(r), *const w = op.w.at(r), *const y = op.y.at(r);
                 const int64_t begin = pieces.begin(chunk);
-                if (s.direction != Direction::kWeightGrad)
-                  convolve(s, plan, x + begin * (whole.x_count() / whole.batch), w,
+                if (whole_shape)
+                  plan.run({begin, pieces.end(chunk)}, x, w, y);
+                else if (!pieces.by_columns)
+                  plan.run(all_columns(plan.shape), x + begin * (whole.x_count() / whole.batch), w,
                            y + begin * (whole.y_count() / whole.batch));
                 else if (pieces.chunks() == 1)
-                  convolve(s, plan, x, w, y);
+                  plan.run(all_columns(plan.shape), x, w, y);
                 else
-                  convolve_slice(s, plan, whole.out_channels, begin, x, w, y);
+                  run_slice(plan, whole.out_channels, begin * 16, x, w, y);
               }});
 }
 

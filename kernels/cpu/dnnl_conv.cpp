@@ -1,8 +1,11 @@
 // Convolutions by oneDNN's direct kernels.
 #include "kernels/cpu/dnnl_conv.h"
 
+#include <omp.h>
+
 #include <string>
 
+#include "kernels/cpu/baseline.h"
 #include "kernels/cpu/bfloat.h"
 
 namespace agon::cpu {
@@ -37,22 +40,32 @@ DnnlConv::DnnlConv(const ConvShape& s) : shape_(s) {
   const auto operand = s.precision == Precision::kBf16 ? memory::data_type::bf16 : kF32;
   const auto type = [&](Direction output) { return s.direction == output ? kF32 : operand; };
 
-  const memory::desc x({s.batch, s.in_channels, s.height, s.width}, type(Direction::kInputGrad), tag::nhwc);
-  const memory::desc w({s.out_channels, s.in_channels, s.kernel, s.kernel}, type(Direction::kWeightGrad), tag::any);
-  const memory::desc y({s.batch, s.out_channels, s.out_height, s.out_width}, type(Direction::kForward), tag::nhwc);
+  const auto image = [&](memory::data_type t) {
+    return memory::desc({s.batch, s.in_channels, s.height, s.width}, t, tag::nhwc);
+  };
+  const auto weights = [&](memory::data_type t) {
+    return memory::desc({s.out_channels, s.in_channels, s.kernel, s.kernel}, t, tag::any);
+  };
+  const auto map = [&](memory::data_type t) {
+    return memory::desc({s.batch, s.out_channels, s.out_height, s.out_width}, t, tag::nhwc);
+  };
+  const memory::desc x = image(type(Direction::kInputGrad)), w = weights(type(Direction::kWeightGrad)),
+                     y = map(type(Direction::kForward));
   const memory::dims strides{s.stride, s.stride}, pads{s.pad, s.pad};
   constexpr auto kDirect = algorithm::convolution_direct;
   primitive_attr attributes;
   attributes.set_scratchpad_mode(scratchpad_mode::user);
 
-  const auto forward = dnnl_describe<convolution_forward>(attributes, prop_kind::forward_training, kDirect, x, w, y,
-                                                          strides, pads, pads);
-  const auto keep = [&](const auto& desc, const memory::desc& weights) {
-    w_ = weights;
+  const bool is_forward = s.direction == Direction::kForward;  // otherwise a hint, of operands' types alone
+  const auto forward = dnnl_describe<convolution_forward>(
+      attributes, prop_kind::forward_training, kDirect, is_forward ? x : image(operand),
+      is_forward ? w : weights(operand), is_forward ? y : map(operand), strides, pads, pads);
+  const auto keep = [&](const auto& desc, const memory::desc& chosen) {
+    w_ = chosen;
     scratchpad_ = desc.scratchpad_desc();
     reference_ = std::string(desc.impl_info_str()).find("ref") != std::string::npos;
   };
-  if (s.direction == Direction::kForward) {
+  if (is_forward) {
     keep(forward, forward.weights_desc());
     primitive_ = convolution_forward(forward);
   } else if (s.direction == Direction::kInputGrad) {
@@ -109,6 +122,15 @@ void DnnlConv::run(float* x, float* w, float* y) const {
                                      {map, activations(kScratchC, y_, Direction::kForward, y)},
                                      {DNNL_ARG_SCRATCHPAD, dnnl_scratchpad(scratchpad_)}});
   if (weight_grad && !as_is) unpack_.execute(dnnl_stream(), packed, plain);
+}
+
+std::function<void()> plain_dnnl(const ops::Convolution& op) {
+  const auto conv = DnnlConv::get(ConvShape::of(op));
+  if (!conv) return nullptr;
+  return [=] {
+    omp_set_num_threads(1);
+    conv->run(op.x.at(0), op.w.at(0), op.y.at(0));
+  };
 }
 
 }  // namespace agon::cpu
