@@ -24,7 +24,7 @@ namespace agon::formulas {
 AGON_DEVICE_INLINE float larger(float a, float b) { return a < b ? b : a; }  ///< a when a is NaN
 AGON_DEVICE_INLINE float smaller(float a, float b) { return b < a ? b : a; }
 AGON_DEVICE_INLINE float absolute(float x) { return std::fabs(x); }
-AGON_DEVICE_INLINE float sign(float x) { return static_cast<float>(static_cast<int>(x > 0.f) - (x < 0.f)); }
+AGON_DEVICE_INLINE float sign(float x) { return (x > 0.f ? 1.f : 0.f) - (x < 0.f ? 1.f : 0.f); }
 
 /// exp(x) = 2^power (1 + rest): the parts from which exp and expm1 are put together. x in [-104, 89].
 struct ExpParts {

@@ -35,20 +35,22 @@ void enqueue(Stream& stream, const ops::BiasActivationGrad& op) {
       });
       return;
     }
+    constexpr bool kActive = !std::is_same_v<decltype(f), formulas::Identity>;
     const RowShape shape{op.replicas, 1, op.rows, op.cols};
-    const RowSums sums =
-        sum_rows(stream, shape, 1, op.split, [op, f](int64_t r, int64_t, int64_t begin, int64_t end, float* total) {
-          each_strip(begin, end, op.cols, [&](int64_t first, int64_t count) {
-            float* __restrict dy = op.dy.at(r) + first;
-            float* __restrict sum = total;
-            if constexpr (std::is_same_v<decltype(f), formulas::Identity>) {
-              for (int64_t i = 0; i < count; ++i) sum[i] += dy[i];
-            } else {
-              const float* __restrict y = op.y.at(r) + first;
-              for (int64_t i = 0; i < count; ++i) sum[i] += dy[i] *= f.derivative(y[i]);
-            }
-          });
-        });
+    const auto add = [op, f](int64_t r, int64_t, int64_t begin, int64_t end, float* total) {
+      float* const gradient = op.dy.at(r);
+      const float* const output = kActive ? op.y.at(r) : gradient;
+      each_strip(begin, end, op.cols, [=](int64_t first, int64_t n) {
+        float* __restrict dy = gradient + first, * __restrict sum = total;
+        const float* __restrict y = output + first;
+        for (int64_t i = 0; i < n; ++i) {
+          float d = dy[i];
+          if constexpr (kActive) dy[i] = d *= f.derivative(y[i]);  // else there may be no y
+          sum[i] += d;
+        }
+      });
+    };
+    const RowSums sums = sum_rows(stream, shape, 1, op.split, add);
     stream.add({op.replicas, 1, false, [=](int64_t r, int64_t) {
                   const double* sum = sums.at(r, 0);
                   for (int64_t i = 0; i < op.cols; ++i) op.dbias.at(r)[i] = static_cast<float>(sum[i]);

@@ -54,6 +54,16 @@ void each_group(Stream& stream, const Op& op, Body body) {
               }});
 }
 
+/// What the closeness c of samples a and b adds to their gradients da and db, for one dimension of all kernels.
+void add_pair(const float* a, const float* b, const float* c, const float* doa, const float* dob, float* __restrict da,
+              float* __restrict db, int64_t kernels) {
+  for (int64_t k = 0; k < kernels; ++k) {
+    const float slope = (doa[k] + dob[k]) * c[k] * formulas::sign(a[k] - b[k]);
+    da[k] -= slope;
+    db[k] += slope;
+  }
+}
+
 }  // namespace
 
 void enqueue(Stream& stream, const ops::MinibatchDiscrimination& op) {
@@ -91,17 +101,11 @@ void enqueue(Stream& stream, const ops::MinibatchDiscriminationGrad& op) {
     std::fill_n(gradient, op.batch * size, 0.f);
     for (int64_t i = 0; i < op.batch; ++i)
       for (int64_t j = i + 1; j < op.batch; ++j) {
-        const float* __restrict c = samples.closeness(i, j);
-        const float* __restrict doi = dy + i * cols + op.features, * __restrict doj = dy + j * cols + op.features;
+        const float* c = samples.closeness(i, j);
+        const float *doi = dy + i * cols + op.features, *doj = dy + j * cols + op.features;
         for (int64_t d = 0; d < op.dims; ++d) {
-          const float* __restrict a = samples[i] + d * op.kernels, * __restrict b = samples[j] + d * op.kernels;
-          float* __restrict da = gradient + i * size + d * op.kernels, * __restrict db =
-                                                                           gradient + j * size + d * op.kernels;
-          for (int64_t k = 0; k < op.kernels; ++k) {
-            const float slope = (doi[k] + doj[k]) * c[k] * formulas::sign(a[k] - b[k]);
-            da[k] -= slope;
-            db[k] += slope;
-          }
+          const int64_t at_i = i * size + d * op.kernels, at_j = j * size + d * op.kernels;
+          add_pair(samples[0] + at_i, samples[0] + at_j, c, doi, doj, gradient + at_i, gradient + at_j, op.kernels);
         }
       }
     float* dm = op.dm.at(r) + g * op.batch * size;

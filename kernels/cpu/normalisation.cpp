@@ -111,7 +111,8 @@ void enqueue(Stream& stream, const ops::BatchNorm& op) {
       float* to = group_of(op.y, op, r, g);
       each_strip(begin, end, op.cols, [=](int64_t first, int64_t count) {
         const float* x = from + first;
-        float* y = to + first;  // may be x
+        float* y = to + first;
+#pragma GCC ivdep  // y may be x
         for (int64_t i = 0; i < count; ++i) y[i] = std::fma(x[i] - mean[i], scale[i], beta[i]);
       });
     });
@@ -177,7 +178,8 @@ void enqueue(Stream& stream, const ops::BatchNormGrad& op) {
       float* to = group_of(op.dx, op, r, g);
       each_strip(begin, end, op.cols, [=](int64_t first, int64_t count) {
         const float *x = x_base + first, *dy = dy_base + first;
-        float* dx = to + first;  // may be dy
+        float* dx = to + first;
+#pragma GCC ivdep  // dx may be dy
         for (int64_t i = 0; i < count; ++i) dx[i] = scale[i] * std::fma(x[i] - centre[i], tilt[i], dy[i] - dbeta[i]);
       });
     });

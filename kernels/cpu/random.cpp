@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/cpu/operations.h"
+#include "kernels/cpu/slots.h"
 #include "kernels/error.h"
 #include "kernels/formulas.h"
 #include "kernels/philox.h"
@@ -16,38 +17,41 @@ void check(const RandomKey& key) {
          kShuffleDraw - 1);
 }
 
-/// The four numbers that one block of random words gives.
-struct Four {
-  float number[4];
+/// Writes elements begin .. end-1 of a draw to `to`; begin is a multiple of 4. A block of random words makes four
+/// numbers: make(block, numbers).
+template <class Make>
+void draw(const RandomWords& words, int64_t begin, int64_t end, float* __restrict to, Make make) {
+  const int64_t blocks = (end - begin) / 4, rest = (end - begin) % 4;
+  const uint32_t first = static_cast<uint32_t>(begin / 4);
+  for (int64_t i = 0; i < blocks; ++i) make(words.block(first + static_cast<uint32_t>(i)), to + 4 * i);
+  if (rest == 0) return;
+  float last[4];
+  make(words.block(first + static_cast<uint32_t>(blocks)), last);
+  std::copy_n(last, rest, to + 4 * blocks);
+}
+
+/// Four uniform numbers in [low, low + width).
+struct MakeUniform {
+  float low = 0.f, width = 1.f;
+  void operator()(const PhiloxBlock& block, float* to) const {
+    to[0] = std::fma(formulas::uniform(block.word[0]), width, low);
+    to[1] = std::fma(formulas::uniform(block.word[1]), width, low);
+    to[2] = std::fma(formulas::uniform(block.word[2]), width, low);
+    to[3] = std::fma(formulas::uniform(block.word[3]), width, low);
+  }
 };
 
-/// Calls use(element, number) for elements begin .. end-1; begin is a multiple of 4. Four numbers are made at a time.
-template <class Make, class Use>
-void each_number(const RandomWords& words, int64_t begin, int64_t end, Make make, Use use) {
-  const int64_t whole = end - (end - begin) % 4;
-  for (int64_t i = begin; i < whole; i += 4) {
-    const Four four = make(words.block(static_cast<uint32_t>(i / 4)));
-    use(i, four.number[0]);
-    use(i + 1, four.number[1]);
-    use(i + 2, four.number[2]);
-    use(i + 3, four.number[3]);
+struct MakeNormal {
+  float mean, deviation;
+  void operator()(const PhiloxBlock& block, float* to) const {
+    const formulas::NormalPair p = formulas::normal_pair(block.word[0], block.word[1]);
+    const formulas::NormalPair q = formulas::normal_pair(block.word[2], block.word[3]);
+    to[0] = std::fma(p.first, deviation, mean);
+    to[1] = std::fma(p.second, deviation, mean);
+    to[2] = std::fma(q.first, deviation, mean);
+    to[3] = std::fma(q.second, deviation, mean);
   }
-  if (whole < end) {
-    const Four four = make(words.block(static_cast<uint32_t>(whole / 4)));
-    for (int64_t i = whole; i < end; ++i) use(i, four.number[i - whole]);
-  }
-}
-
-Four uniform_four(const PhiloxBlock& block) {
-  using formulas::uniform;
-  return {{uniform(block.word[0]), uniform(block.word[1]), uniform(block.word[2]), uniform(block.word[3])}};
-}
-
-Four normal_four(const PhiloxBlock& block) {
-  const formulas::NormalPair p = formulas::normal_pair(block.word[0], block.word[1]);
-  const formulas::NormalPair q = formulas::normal_pair(block.word[2], block.word[3]);
-  return {{p.first, p.second, q.first, q.second}};
-}
+};
 
 }  // namespace
 
@@ -55,13 +59,10 @@ void enqueue(Stream& stream, const ops::RandomFill& op) {
   check(op.key);
   each_element(stream, op.replicas, op.count, op.split, [op](int64_t r, int64_t begin, int64_t end) {
     const RandomWords words(op.key, r);
-    float* __restrict y = op.y.at(r);
     if (op.kind == ops::RandomFill::Kind::kNormal) {
-      each_number(words, begin, end, normal_four,
-                  [y, a = op.a, b = op.b](int64_t i, float normal) { y[i] = std::fma(normal, b, a); });
+      draw(words, begin, end, op.y.at(r) + begin, MakeNormal{op.a, op.b});
     } else {
-      each_number(words, begin, end, uniform_four,
-                  [y, a = op.a, width = op.b - op.a](int64_t i, float uniform) { y[i] = std::fma(uniform, width, a); });
+      draw(words, begin, end, op.y.at(r) + begin, MakeUniform{op.a, op.b - op.a});
     }
   });
 }
@@ -79,12 +80,18 @@ void enqueue(Stream& stream, const ops::RandomLabels& op) {
 void enqueue(Stream& stream, const ops::Dropout& op) {
   check(op.key);
   each_element(stream, op.replicas, op.count, op.split, [op](int64_t r, int64_t begin, int64_t end) {
-    const float* x = op.x.at(r);
-    float* y = op.y.at(r);
-    each_number(RandomWords(op.key, r), begin, end, uniform_four,
-                [x, y, rate = op.rate, scale = 1.f / (1.f - op.rate)](int64_t i, float uniform) {
-                  y[i] = uniform < rate ? 0.f : x[i] * scale;
-                });
+    constexpr int64_t kBlock = 1024;
+    const RandomWords words(op.key, r);
+    const float rate = op.rate, scale = 1.f / (1.f - rate);
+    float* chance = scratch(kParameterSlot, kBlock);
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t count = std::min(kBlock, end - first);
+      draw(words, first, first + count, chance, MakeUniform{});
+      const float* x = op.x.at(r) + first;
+      float* y = op.y.at(r) + first;
+#pragma GCC ivdep  // y may be x
+      for (int64_t i = 0; i < count; ++i) y[i] = chance[i] < rate ? 0.f : x[i] * scale;
+    }
   });
 }
 
