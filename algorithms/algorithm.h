@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,39 @@
 namespace agon {
 
 class Stage;
-class StateFile;
+struct GamePlan;
+
+/// The rules of an algorithm, known before anything runs: what it computes and what it sends, and when. Holds no
+/// weights.
+class AlgorithmPlan {
+ public:
+  virtual ~AlgorithmPlan() = default;
+
+  /// A fleet that the algorithm keeps.
+  struct FleetUse {
+    std::string name;
+    const Network* network;
+    int64_t replicas;
+    bool trains = true;
+    int64_t batch = 0, groups = 1;  ///< of its largest pass; 0: none
+  };
+  virtual std::vector<FleetUse> fleets() const = 0;
+
+  /// A pass that every iteration makes: forward, and the gradients wanted.
+  struct Pass {
+    const Network* network;
+    int64_t replicas, batch;
+    int64_t times = 1;
+    std::optional<Grads> backward = std::nullopt;
+  };
+  virtual std::vector<Pass> passes() const = 0;
+
+  /// The messages of global iteration `iteration` (from 1) among the workers `living`, as the paper counts them: what
+  /// the ledger must equal.
+  virtual std::vector<Transfer> messages(int64_t iteration, const std::vector<int64_t>& living) const = 0;
+  /// The models that `like` sends to a worker that joins.
+  virtual std::vector<Transfer> join_messages(int64_t worker, int64_t like) const = 0;
+};
 
 /// A way to train GANs over spread data. One file each, written as its paper writes it: on a Stage (who plays: fleets,
 /// world, data), without a thought of devices, ranks or files.
@@ -23,15 +56,13 @@ class Algorithm {
   /// One global learning iteration.
   virtual void iterate() = 0;
 
+  virtual const AlgorithmPlan& plan() const = 0;
+
   /// The generators that scores are about: MD-GAN's one, FL-GAN's average on the server, or every worker's.
   virtual std::vector<GeneratorWeights> generators() const = 0;
 
-  /// Every fleet whose numbers make up the state of training, by name: for checkpoints, memory and faults.
+  /// Every fleet whose numbers make up the state of training, by name: for checkpoints and memory.
   virtual std::map<std::string, Fleet*> fleets() = 0;
-
-  /// The messages of global iteration `iteration` (from 1) among the workers `living`, as the paper counts them:
-  /// the plan that the ledger must equal.
-  virtual std::vector<Transfer> planned(int64_t iteration, const std::vector<int64_t>& living) const = 0;
 
   /// Mean losses since the last call, for the progress line.
   struct Losses {
@@ -39,19 +70,18 @@ class Algorithm {
   };
   virtual Losses losses() = 0;
 
-  /// Fail-stop of a worker, with its data; a worker that joins with a copy of the discriminator (GAN) of `like`.
+  /// Fail-stop of a worker, with its data; a worker that joins with a copy of the models of `like`.
   virtual void worker_lost(int64_t worker) = 0;
   virtual void worker_joined(int64_t worker, int64_t like) = 0;
-  /// The models that `like` sends to a worker that joins.
-  virtual std::vector<Transfer> planned_join(int64_t worker, int64_t like) const = 0;
 };
 
-/// How an algorithm makes itself known, in its own file:
-///   const AlgorithmRegistration registration{{"md-gan", "one G, N D's that swap (Hardy et al. 2019)", options, make}};
+/// How an algorithm makes itself known, in its own file: const AlgorithmRegistration registration{{"md-gan", ...}}.
 struct AlgorithmKind {
   std::string name;
   std::string meaning;
-  std::vector<Settings::Option> options;  ///< its keys, all "algorithm.*"
+  std::vector<Settings::Option> options;  ///< its own keys, all "algorithm.*", and other defaults of shared ones
+  /// `mean_shard` is m = |B| / N.
+  std::unique_ptr<AlgorithmPlan> (*plan)(const Settings& settings, const GamePlan& game, double mean_shard);
   std::unique_ptr<Algorithm> (*make)(Stage& stage);
 };
 struct AlgorithmRegistration {

@@ -4,15 +4,42 @@
 namespace agon {
 namespace {
 
+class FlGanPlan final : public LocalPlan {
+ public:
+  FlGanPlan(const Settings& settings, const GamePlan& game, double mean_shard)
+      : LocalPlan(game), round_(settings.integer("algorithm.round_iterations", 0)) {
+    if (round_ == 0)
+      round_ = epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch);
+  }
+
+  bool round_due(int64_t iteration) const { return round_ > 0 && iteration % round_ == 0; }
+
+  std::vector<FleetUse> fleets() const override {
+    std::vector<FleetUse> list = LocalPlan::fleets();
+    list.push_back({"server", game_.generator.network.get(), 1, false});
+    return list;
+  }
+  std::vector<Transfer> messages(int64_t iteration, const std::vector<int64_t>& living) const override {
+    std::vector<Transfer> list;
+    if (!round_due(iteration)) return list;
+    const Mixing average = Mixing::average(static_cast<int64_t>(living.size()));
+    World::plan_mix(list, living, average, *game_.generator.network, MessageKind::kGenerators, Route::kServer);
+    World::plan_mix(list, living, average, *game_.discriminator, MessageKind::kDiscriminators, Route::kServer);
+    return list;
+  }
+
+ private:
+  int64_t round_;
+};
+
 class FlGan final : public Algorithm {
  public:
   explicit FlGan(Stage& stage)
       : world_(stage.world()),
-        game_(stage.game()),
-        round_(round_length(stage)),
+        plan_(stage.settings(), stage.game(), stage.shards().mean_size()),
         moments_(parse_moments(stage.settings().text("algorithm.moments"))),
         gans_(stage),
-        server_(stage.device(), game_.generator.network, server_options(game_)) {
+        server_(stage.device(), stage.game().generator.network, server_options(stage.game())) {
     keep_average();
   }
 
@@ -21,7 +48,7 @@ class FlGan final : public Algorithm {
     gans_.learn();
 
     // Every E epochs the server averages all G and all D, and sends the averages back.
-    if (round_due(world_.iteration())) {
+    if (plan_.round_due(world_.iteration())) {
       const Mixing average = Mixing::average(world_.size());
       world_.mix(gans_.generators().fleet(), average, MessageKind::kGenerators, Route::kServer, moments_);
       world_.mix(gans_.discriminators().fleet(), average, MessageKind::kDiscriminators, Route::kServer, moments_);
@@ -29,15 +56,7 @@ class FlGan final : public Algorithm {
     }
   }
 
-  std::vector<Transfer> planned(int64_t iteration, const std::vector<int64_t>& living) const override {
-    std::vector<Transfer> plan;
-    if (!round_due(iteration)) return plan;
-    const Mixing average = Mixing::average(static_cast<int64_t>(living.size()));
-    World::plan_mix(plan, living, average, *game_.generator.network, MessageKind::kGenerators, Route::kServer);
-    World::plan_mix(plan, living, average, *game_.discriminator, MessageKind::kDiscriminators, Route::kServer);
-    return plan;
-  }
-
+  const AlgorithmPlan& plan() const override { return plan_; }
   /// Scores use the server's generator: the average of the last round.
   std::vector<GeneratorWeights> generators() const override {
     return {{server_.replica_weights(0), server_.replica_state(0)}};
@@ -50,30 +69,21 @@ class FlGan final : public Algorithm {
   Losses losses() override { return gans_.losses(); }
   void worker_lost(int64_t worker) override { gans_.worker_lost(worker); }
   void worker_joined(int64_t worker, int64_t like) override { gans_.worker_joined(worker, like); }
-  std::vector<Transfer> planned_join(int64_t worker, int64_t like) const override {
-    return gans_.planned_join(worker, like);
-  }
 
  private:
-  static int64_t round_length(Stage& stage) {
-    const int64_t fixed = stage.settings().integer("algorithm.round_iterations", 0);
-    return fixed > 0 ? fixed : stage.epoch_iterations(stage.settings().number("algorithm.swap_epochs", 0, 1e9));
-  }
   static FleetOptions server_options(const GamePlan& game) {
     FleetOptions options = game.generator_options;
     options.trains = false;
     return options;
   }
-  bool round_due(int64_t iteration) const { return round_ > 0 && iteration % round_ == 0; }
   void keep_average() {
     const GeneratorWeights average = gans_.generator(0);
     server_.set_replica(0, average.weights, average.state);
   }
 
   World& world_;
-  const GamePlan& game_;
-  int64_t round_;
-  Moments moments_;
+  const FlGanPlan plan_;
+  const Moments moments_;
   LocalGans gans_;
   Fleet server_;  // the averaged generator
 };
@@ -84,6 +94,9 @@ const AlgorithmRegistration registration{
      {{"algorithm.swap_epochs", "1.0", "E: local epochs between averages; 0: never"},
       {"algorithm.round_iterations", "0", "local iterations between averages, in place of E epochs; 0: by epochs"},
       {"algorithm.moments", "\"stay\"", "Adam's moments when models are averaged", {"stay", "average", "reset"}}},
+     [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
+       return std::make_unique<FlGanPlan>(settings, game, mean_shard);
+     },
      [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<FlGan>(stage); }}};
 
 }  // namespace

@@ -7,11 +7,11 @@ namespace {
 
 class Local final : public Algorithm {
  public:
-  explicit Local(Stage& stage) : gans_(stage) {}
+  explicit Local(Stage& stage) : plan_(stage.game()), gans_(stage) {}
 
   void iterate() override { gans_.learn(); }
 
-  std::vector<Transfer> planned(int64_t, const std::vector<int64_t>&) const override { return {}; }
+  const AlgorithmPlan& plan() const override { return plan_; }
   std::vector<GeneratorWeights> generators() const override {
     std::vector<GeneratorWeights> list;
     for (int64_t r = 0; r < gans_.replicas(); ++r) list.push_back(gans_.generator(r));
@@ -21,29 +21,37 @@ class Local final : public Algorithm {
   Losses losses() override { return gans_.losses(); }
   void worker_lost(int64_t worker) override { gans_.worker_lost(worker); }
   void worker_joined(int64_t worker, int64_t like) override { gans_.worker_joined(worker, like); }
-  std::vector<Transfer> planned_join(int64_t worker, int64_t like) const override {
-    return gans_.planned_join(worker, like);
-  }
 
  private:
+  const LocalPlan plan_;
   LocalGans gans_;
 };
 
+std::unique_ptr<AlgorithmPlan> plan_local(const Settings&, const GamePlan& game, double) {
+  return std::make_unique<LocalPlan>(game);
+}
+
 std::unique_ptr<Algorithm> make_local(Stage& stage) { return std::make_unique<Local>(stage); }
 
-std::unique_ptr<Algorithm> make_standalone(Stage& stage) {
-  if (stage.game().workers != 1)
+std::unique_ptr<AlgorithmPlan> plan_standalone(const Settings&, const GamePlan& game, double) {
+  if (game.workers != 1)
     fail(Fault::kUsage,
          "algorithm \"standalone\" is one GAN on all the data, but world.workers is {}; expected 1, or algorithm "
          "\"local\"",
-         stage.game().workers);
+         game.workers);
+  return std::make_unique<LocalPlan>(game);
+}
+
+std::unique_ptr<Algorithm> make_standalone(Stage& stage) {
+  plan_standalone(stage.settings(), stage.game(), 0);  // checks
   return make_local(stage);
 }
 
-const AlgorithmRegistration local{{"local", "one GAN for each worker, no exchange", {}, make_local}};
+const AlgorithmRegistration local{{"local", "one GAN for each worker, no exchange", {}, plan_local, make_local}};
 const AlgorithmRegistration standalone{{"standalone",
                                         "one GAN that sees all the data",
                                         {{"world.workers", "1", "N; a standalone GAN is alone"}},
+                                        plan_standalone,
                                         make_standalone}};
 
 }  // namespace

@@ -20,17 +20,68 @@ int64_t read_kappa(const Settings& settings, int64_t workers) {
   return kappa;
 }
 
+/// What MD-GAN computes and sends in each iteration.
+class MdGanPlan final : public AlgorithmPlan {
+ public:
+  MdGanPlan(const Settings& settings, const GamePlan& game, double mean_shard)
+      : kappa(read_kappa(settings, game.workers)),
+        distinct(settings.flag("algorithm.distinct")),
+        swap_every(epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch)),
+        swap(parse_swap(settings.text("algorithm.swap"))),
+        game_(game) {}
+
+  /// The number of generated batches; k shrinks with the number of living workers.
+  int64_t batches(int64_t workers) const { return std::min(kappa, workers) + (distinct ? 1 : 0); }
+  bool swap_due(int64_t iteration, int64_t workers) const {
+    return swap_every > 0 && workers > 1 && iteration % swap_every == 0;
+  }
+  /// SWAP() of iteration `iteration`: the same at every participant.
+  Mixing swap_matrix(int64_t iteration, int64_t workers) const {
+    HostRandom random(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(iteration));
+    return Mixing::permutation(swap_sources(swap, workers, random));
+  }
+
+  std::vector<FleetUse> fleets() const override {
+    return {{"generator", game_.generator.network.get(), 1, true, batches(game_.workers) * game_.batch},
+            {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
+  }
+  std::vector<Pass> passes() const override {
+    return {{game_.generator.network.get(), 1, batches(game_.workers) * game_.batch, 1, Grads::kParams},
+            {game_.discriminator.get(), game_.workers, 2 * game_.batch, game_.local_steps, Grads::kParams},
+            {game_.discriminator.get(), game_.workers, game_.batch, 1, Grads::kInput}};
+  }
+  std::vector<Transfer> messages(int64_t iteration, const std::vector<int64_t>& living) const override {
+    std::vector<Transfer> list;
+    World::plan_deal(list, living, game_.batch, game_.sample(), game_.conditional());  // X^(d)
+    World::plan_deal(list, living, game_.batch, game_.sample(), game_.conditional());  // X^(g)
+    World::plan_collect(list, living, game_.batch, game_.sample());
+    if (const auto N = static_cast<int64_t>(living.size()); swap_due(iteration, N))
+      World::plan_mix(list, living, swap_matrix(iteration, N), *game_.discriminator, MessageKind::kDiscriminators,
+                      Route::kPeers);
+    return list;
+  }
+  std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
+    return {World::model_transfer(*game_.discriminator, MessageKind::kDiscriminators, like, worker)};
+  }
+
+  const int64_t kappa;
+  const bool distinct;
+  const int64_t swap_every;
+  const SwapKind swap;
+
+ private:
+  GamePlan game_;
+};
+
 class MdGan final : public Algorithm {
  public:
   explicit MdGan(Stage& stage)
       : world_(stage.world()),
         game_(stage.game()),
-        kappa_(read_kappa(stage.settings(), game_.workers)),
-        batches_(stage.settings().flag("algorithm.distinct") ? kappa_ + 1 : kappa_),
+        plan_(stage.settings(), game_, stage.shards().mean_size()),
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
-        swap_every_(stage.epoch_iterations(stage.settings().number("algorithm.swap_epochs", 0, 1e9))),
-        swap_(parse_swap(stage.settings().text("algorithm.swap"))),
         swap_moments_(parse_moments(stage.settings().text("algorithm.swap_moments"))),
+        batches_(plan_.batches(game_.workers)),
         server_(stage, Generators::Place::kServer, batches_ * game_.batch),
         workers_(stage),
         judged_(stage.device(), game_.workers, game_.batch, game_.sample(), game_.conditional()),
@@ -38,7 +89,7 @@ class MdGan final : public Algorithm {
 
   // Algorithm 1.
   void iterate() override {
-    const int64_t N = world_.size(), b = game_.batch, k = batches();
+    const int64_t N = world_.size(), b = game_.batch, k = plan_.batches(N);
 
     // Server: k batches from one generator; worker n gets X_n^(g) and X_n^(d), two of them.
     const Batch fake = server_.generate().as_replicas(batches_).first(k);
@@ -51,33 +102,15 @@ class MdGan final : public Algorithm {
     const Tensor feedback = workers_.feedback(judged);
 
     // Server: Delta w = 1/(N b) * sum over n and i of e_ni dx_i/dw, one backward pass for each batch, one Adam step.
-    Tensor merged = merged_.view();
-    if (k < batches_) clear(merged);
-    merged.replicas = k;
-    world_.collect(feedback, /*shift=*/0, 1.f / static_cast<float>(N * b), merged);
+    world_.collect(feedback, /*shift=*/0, 1.f / static_cast<float>(N * b), merged_.view(), k);
     server_.learn(merged_.view());
 
-    if (swap_due(world_.iteration()) && N > 1)
-      world_.mix(workers_.fleet(), Mixing::permutation(swap_sources_at(world_.iteration(), N)),
-                 MessageKind::kDiscriminators, Route::kPeers, swap_moments_);
+    if (plan_.swap_due(world_.iteration(), N))
+      world_.mix(workers_.fleet(), plan_.swap_matrix(world_.iteration(), N), MessageKind::kDiscriminators,
+                 Route::kPeers, swap_moments_);
   }
 
-  std::vector<Transfer> planned(int64_t iteration, const std::vector<int64_t>& living) const override {
-    std::vector<Transfer> plan;
-    World::plan_deal(plan, living, game_.batch, game_.sample(), game_.conditional());  // X^(d)
-    World::plan_deal(plan, living, game_.batch, game_.sample(), game_.conditional());  // X^(g)
-    World::plan_collect(plan, living, game_.batch, game_.sample());
-    const auto N = static_cast<int64_t>(living.size());
-    if (swap_due(iteration) && N > 1)
-      World::plan_mix(plan, living, Mixing::permutation(swap_sources_at(iteration, N)), *game_.discriminator,
-                      MessageKind::kDiscriminators, Route::kPeers);
-    return plan;
-  }
-
-  std::vector<Transfer> planned_join(int64_t worker, int64_t like) const override {
-    return {World::model_transfer(*game_.discriminator, MessageKind::kDiscriminators, like, worker)};
-  }
-
+  const AlgorithmPlan& plan() const override { return plan_; }
   std::vector<GeneratorWeights> generators() const override { return {server_.weights(0)}; }
   std::map<std::string, Fleet*> fleets() override {
     return {{"generator", &server_.fleet()}, {"discriminators", &workers_.fleet()}};
@@ -87,24 +120,12 @@ class MdGan final : public Algorithm {
   void worker_joined(int64_t worker, int64_t like) override { insert_worker(world_, workers_.fleet(), worker, like); }
 
  private:
-  /// k shrinks with the number of living workers.
-  int64_t batches() const { return std::min(batches_, world_.size() + (batches_ - kappa_)); }
-  bool swap_due(int64_t iteration) const { return swap_every_ > 0 && iteration % swap_every_ == 0; }
-  std::vector<int64_t> swap_sources_at(int64_t iteration, int64_t workers) const {
-    HostRandom random(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(iteration));
-    return swap_sources(swap_, workers, random);
-  }
-  void clear(const Tensor& t) {
-    world_.device().run(ops::Fill{.replicas = t.replicas, .count = t.size_per_replica(), .y = t.block()});
-  }
-
   World& world_;
   const GamePlan& game_;
-  int64_t kappa_, batches_;
-  bool fresh_real_;
-  int64_t swap_every_;
-  SwapKind swap_;
-  Moments swap_moments_;
+  const MdGanPlan plan_;
+  const bool fresh_real_;
+  const Moments swap_moments_;
+  const int64_t batches_;  // with all workers living
   Generators server_;
   Discriminators workers_;
   BatchBuffer judged_;   // [N, b]: X^(g) of every worker
@@ -123,6 +144,9 @@ const AlgorithmRegistration registration{
        "whom a discriminator goes to",
        {"derangement", "pairwise", "ring", "uniform"}},
       {"algorithm.swap_moments", "\"stay\"", "Adam's moments on a swap", {"stay", "travel", "reset"}}},
+     [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
+       return std::make_unique<MdGanPlan>(settings, game, mean_shard);
+     },
      [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<MdGan>(stage); }}};
 
 }  // namespace

@@ -7,6 +7,13 @@
 
 namespace agon {
 
+/// As much of a data set as a plan depends on.
+struct DataShape {
+  Shape sample;
+  int64_t classes = 0;
+  int64_t count = 0;  ///< |B|, samples to train on
+};
+
 /// What a run needs and sends, before anything runs:
 ///   parameters {generator, embedding, discriminator}
 ///   flops {generator, discriminator: forward pass of one sample; per_iteration}
@@ -14,6 +21,6 @@ namespace agon {
 ///   traffic {per_iteration: {kind: bytes per worker}, per_exchange: {...}, total: {kind: {bytes, messages}}, server,
 ///   worker}
 /// Throws Error as the Trainer would for settings that do not fit.
-nlohmann::json plan(const Settings& settings, const DataSource& data);
+nlohmann::json plan(const Settings& settings, const DataShape& data);
 
 }  // namespace agon

@@ -139,6 +139,24 @@ GeneratorWeights Generators::weights(int64_t replica) const {
   return {fleet_.replica_weights(replica), fleet_.replica_state(replica)};
 }
 
+std::vector<AlgorithmPlan::FleetUse> LocalPlan::fleets() const {
+  return {{"generators", game_.generator.network.get(), game_.workers, true, game_.batch},
+          {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
+}
+
+std::vector<AlgorithmPlan::Pass> LocalPlan::passes() const {
+  const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
+  return {{G, game_.workers, game_.batch, 1, std::nullopt},
+          {D, game_.workers, 2 * game_.batch, game_.local_steps, Grads::kParams},
+          {G, game_.workers, game_.batch, 1, Grads::kParams},
+          {D, game_.workers, game_.batch, 1, Grads::kInput}};
+}
+
+std::vector<Transfer> LocalPlan::join_messages(int64_t worker, int64_t like) const {
+  return {World::model_transfer(*game_.generator.network, MessageKind::kGenerators, like, worker),
+          World::model_transfer(*game_.discriminator, MessageKind::kDiscriminators, like, worker)};
+}
+
 LocalGans::LocalGans(Stage& stage)
     : stage_(stage), discriminators_(stage), generators_(stage, Generators::Place::kWorkers, stage.game().batch) {}
 
@@ -161,12 +179,6 @@ void LocalGans::worker_lost(int64_t worker) {
 
 void LocalGans::worker_joined(int64_t worker, int64_t like) {
   for (const auto& [name, fleet] : fleets()) insert_worker(stage_.world(), *fleet, worker, like);
-}
-
-std::vector<Transfer> LocalGans::planned_join(int64_t worker, int64_t like) const {
-  const GamePlan& game = stage_.game();
-  return {World::model_transfer(*game.generator.network, MessageKind::kGenerators, like, worker),
-          World::model_transfer(*game.discriminator, MessageKind::kDiscriminators, like, worker)};
 }
 
 void remove_worker(const World& world, Fleet& fleet, int64_t worker) {

@@ -58,6 +58,19 @@ class Generators {
   BatchBuffer noise_;  // z and the class
 };
 
+/// What LocalGans compute; they send nothing, unless an algorithm adds to it.
+class LocalPlan : public AlgorithmPlan {
+ public:
+  explicit LocalPlan(const GamePlan& game) : game_(game) {}
+  std::vector<FleetUse> fleets() const override;
+  std::vector<Pass> passes() const override;
+  std::vector<Transfer> messages(int64_t, const std::vector<int64_t>&) const override { return {}; }
+  std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override;
+
+ protected:
+  const GamePlan game_;
+};
+
 /// One whole GAN for each worker, trained on its shard alone: what standalone, local, FL-GAN and gossip have in common.
 class LocalGans {
  public:
@@ -73,7 +86,6 @@ class LocalGans {
   std::map<std::string, Fleet*> fleets();
   void worker_lost(int64_t worker);
   void worker_joined(int64_t worker, int64_t like);
-  std::vector<Transfer> planned_join(int64_t worker, int64_t like) const;
 
  private:
   Stage& stage_;

@@ -94,10 +94,6 @@ Stage::Stage(const Settings& settings, const DataSource& data)
   shards_ = std::make_unique<Shards>(device_, train, dealt);
 }
 
-int64_t Stage::epoch_iterations(double epochs) const {
-  return agon::epoch_iterations(shards_->mean_size(), epochs, game_.batch);
-}
-
 int64_t epoch_iterations(double mean_shard, double epochs, int64_t batch) {
   if (epochs == 0) return 0;
   return std::max<int64_t>(1, static_cast<int64_t>(mean_shard * epochs / static_cast<double>(batch)));

@@ -42,9 +42,6 @@ class Stage {
   const Shards& shards() const { return *shards_; }
   std::shared_ptr<Device> device() const { return device_; }
 
-  /// E epochs in iterations: floor(m E / b), at least 1; 0 for E = 0 (never).
-  int64_t epoch_iterations(double epochs) const;
-
  private:
   Settings settings_;
   std::shared_ptr<Device> device_;
@@ -53,7 +50,7 @@ class Stage {
   std::unique_ptr<Shards> shards_;
 };
 
-/// floor(m E / b), at least 1; 0 for E = 0.
+/// E epochs over shards of m samples in iterations: floor(m E / b), at least 1; 0 for E = 0 (never).
 int64_t epoch_iterations(double mean_shard, double epochs, int64_t batch);
 
 }  // namespace agon

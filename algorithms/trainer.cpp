@@ -113,7 +113,7 @@ struct Trainer::Impl {
     std::vector<int64_t> living = world().living();
     living.insert(std::lower_bound(living.begin(), living.end(), worker), worker);
     world().set_living(std::move(living));
-    for (const Transfer& transfer : algorithm->planned_join(worker, like)) world().ledger().record(transfer);
+    for (const Transfer& transfer : algorithm->plan().join_messages(worker, like)) world().ledger().record(transfer);
   }
 
   void apply_faults() {

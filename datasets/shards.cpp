@@ -52,8 +52,8 @@ void Shards::sample(const RandomKey& key, uint32_t draws, const Batch& to) const
 int64_t Shards::smallest() const { return *std::min_element(sizes_.begin(), sizes_.end()); }
 
 double Shards::mean_size() const {
-  return static_cast<double>(std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0})) /
-         static_cast<double>(sizes_.size());
+  const int64_t total = std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0});
+  return static_cast<double>(total / static_cast<int64_t>(sizes_.size()));
 }
 
 int64_t Shards::bytes() const {

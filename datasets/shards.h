@@ -21,7 +21,7 @@ class Shards {
 
   int64_t size(int64_t worker) const { return sizes_[static_cast<size_t>(worker)]; }  ///< m_n
   int64_t smallest() const;
-  double mean_size() const;  ///< m = |B| / N
+  double mean_size() const;  ///< m = floor(|B| / N)
   Shape shape() const { return {data_.height(), data_.width(), data_.channels()}; }
   int64_t classes() const { return data_.classes(); }
   int64_t bytes() const;

@@ -146,11 +146,10 @@ void World::deal(const Batch& batches, int64_t shift, const Batch& to) {
   record_all(ledger_, sent);
 }
 
-void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums) {
-  const int64_t batches = sums.replicas;
+void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches) {
   auto rows = std::make_shared<ops::Mix::Rows>();
   bool idle = false;  // a batch that no worker judged
-  for (int64_t k = 0; k < batches; ++k) {
+  for (int64_t k = 0; k < sums.replicas; ++k) {
     rows->begin.push_back(static_cast<int64_t>(rows->column.size()));
     for (int64_t r = 0; r < size(); ++r)
       if (batch_of(r, shift, batches) == k) {
@@ -160,7 +159,7 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
     idle = idle || rows->begin.back() == static_cast<int64_t>(rows->column.size());
   }
   rows->begin.push_back(static_cast<int64_t>(rows->column.size()));
-  if (idle) device_->run(ops::Fill{.replicas = batches, .count = sums.size_per_replica(), .y = sums.block()});
+  if (idle) device_->run(ops::Fill{.replicas = sums.replicas, .count = sums.size_per_replica(), .y = sums.block()});
   device_->run(ops::Mix{sums.size_per_replica(), feedback.block(), sums.block(), rows});
   std::vector<Transfer> sent;
   plan_collect(sent, living_, feedback.batch, feedback.shape);

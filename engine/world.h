@@ -64,9 +64,9 @@ class World {
   /// The server sends worker n batch number (n + shift) mod k of the k in `batches` [k, b, ...]; workers count from 1
   /// (Hardy et al. 2019, section IV.B.1). Arrives in `to` [N, b, ...].
   void deal(const Batch& batches, int64_t shift, const Batch& to);
-  /// The workers send their feedback F_n [N, b, ...] on the batches dealt with `shift`. For each batch the server sums
-  /// what its workers sent, in worker order, times `scale`: [k, b, ...].
-  void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums);
+  /// The workers send their feedback F_n [N, b, ...] on the `batches` batches dealt with `shift`. For each batch the
+  /// server sums what its workers sent, in worker order, times `scale`; a batch that nobody judged gets 0: [k, b, ...].
+  void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches);
   /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`.
   void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments);
 
