@@ -21,13 +21,32 @@ __m512 pair(__m512 even, __m512 odd) {
 #endif
 }
 
+template <class T>
+T convert(float value) {
+  if constexpr (kPerWord<T> == 2)
+    return to_bfloat16(value);
+  else
+    return value;
+}
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"  // false: GCC bug 105593, in its own headers
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+/// 16 words from elements that follow each other.
+template <class T>
+__m512 load_words(const float* from) {
+#if defined(__AVX512BF16__)
+  if constexpr (kPerWord<T> == 2)
+    return reinterpret_cast<__m512>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + kVector), _mm512_loadu_ps(from)));
+#endif
+  return _mm512_loadu_ps(from);
+}
+
 /// Four steps of exchanging blocks of 1, 2, 4 and 8 lanes between rows.
+template <class T>
 void transpose_16x16(const float* from, int64_t from_ld, float* to, int64_t to_ld) {
   __m512 a[16], b[16];
-  AGON_UNROLL for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_ps(from + i * from_ld);
+  AGON_UNROLL for (int i = 0; i < 16; ++i) a[i] = load_words<T>(from + i * from_ld);
   AGON_UNROLL for (int i = 0; i < 16; i += 2) {
     b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
     b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
@@ -95,16 +114,23 @@ void pack_panel(const float* from, int64_t rows, int64_t columns, int64_t ld, in
   }
 }
 
+template <class T>
 void transpose(const float* from, int64_t rows, int64_t columns, int64_t from_ld, float* to, int64_t to_ld) {
+  const int64_t words = words_for<T>(columns);
   for (int64_t i = 0; i < rows; i += 16)
-    for (int64_t j = 0; j < columns; j += 16) {
-      const int64_t height = std::min<int64_t>(16, rows - i), width = std::min<int64_t>(16, columns - j);
-      if (height == 16 && width == 16) {
-        transpose_16x16(from + i * from_ld + j, from_ld, to + j * to_ld + i, to_ld);
+    for (int64_t j = 0; j < words; j += 16) {
+      const int64_t height = std::min<int64_t>(16, rows - i), width = std::min<int64_t>(16, words - j);
+      if (height == 16 && (j + 16) * kPerWord<T> <= columns) {
+        transpose_16x16<T>(from + i * from_ld + j * kPerWord<T>, from_ld, to + j * to_ld + i, to_ld);
         continue;
       }
-      for (int64_t h = 0; h < height; ++h)
-        for (int64_t w = 0; w < width; ++w) to[(j + w) * to_ld + i + h] = from[(i + h) * from_ld + j + w];
+      for (int64_t h = i; h < i + height; ++h)
+        for (int64_t w = j; w < j + width; ++w) {
+          T word[kPerWord<T>] = {};
+          for (int64_t e = 0; e < kPerWord<T> && w * kPerWord<T> + e < columns; ++e)
+            word[e] = convert<T>(from[h * from_ld + w * kPerWord<T> + e]);
+          std::memcpy(to + w * to_ld + h, word, sizeof(float));
+        }
     }
 }
 
@@ -149,6 +175,7 @@ void pad_pairs(const Padding& p, const float* from, float* to) {
 #define AGON_PACK(T)                                                                              \
   template void interleave<T>(const float*, const float*, float*, int64_t, int64_t);              \
   template void pack_panel<T>(const float*, int64_t, int64_t, int64_t, int64_t, int64_t, float*); \
+  template void transpose<T>(const float*, int64_t, int64_t, int64_t, float*, int64_t);           \
   template void pad<T>(const Padding&, const float*, T*);                                         \
   template void pad_pairs<T>(const Padding&, const float*, float*);
 AGON_PACK(float)

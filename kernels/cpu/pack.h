@@ -25,7 +25,9 @@ template <class T>
 void pack_panel(const float* from, int64_t rows, int64_t columns, int64_t ld, int64_t begin, int64_t vectors,
                 float* to);
 
-/// to[j][i] = from[i][j]; i < rows, j < columns.
+/// to[j][i] = word j of row i: elements j, or 2 j and 2 j + 1 (zero beyond the last) of T; i < rows, j <
+/// words_for(columns).
+template <class T>
 void transpose(const float* from, int64_t rows, int64_t columns, int64_t from_ld, float* to, int64_t to_ld);
 
 /// A border of zeros around images [batch, height, width, channels].

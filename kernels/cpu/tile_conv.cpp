@@ -209,8 +209,11 @@ void pack_transposed(const ConvShape& s, const Axis& h, const Axis& v, const flo
                      int64_t vectors, float* to) {
   const int64_t width = vectors * kVector, rows = v.length * s.out_channels, first = begin * kVector;
   const int64_t columns = h.block * v.block * s.in_channels;
-  float* const plain = kPerWord<T> == 1 ? to : scratch(kScratchD, rows * width);
-  if (columns > s.in_channels || columns < first + width) std::fill_n(plain, rows * width, 0.f);
+  // With an odd number of channels, words of two reach from one pixel into the next.
+  const bool straddle = s.out_channels % kPerWord<T> != 0;
+  float* const plain = straddle ? scratch(kScratchD, rows * width) : to;
+  const int64_t step = straddle ? s.out_channels : words_for<T>(s.out_channels);
+  if (columns > s.in_channels || columns < first + width) std::fill_n(plain, v.length * step * width, 0.f);
   for (int64_t pixel = 0; pixel < h.block * v.block; ++pixel) {
     const int64_t kh = h.tap(pixel / v.block, u);
     const int64_t low = std::max(first, pixel * s.in_channels),
@@ -220,11 +223,12 @@ void pack_transposed(const ConvShape& s, const Axis& h, const Axis& v, const flo
       const int64_t kw = v.tap(pixel % v.block, c);
       if (kw < 0 || kw >= s.kernel) continue;
       const int64_t channel = low - pixel * s.in_channels;
-      transpose(w + ((kh * s.kernel + kw) * s.in_channels + channel) * s.out_channels, high - low, s.out_channels,
-                s.out_channels, plain + c * s.out_channels * width + low - first, width);
+      const auto turn = straddle ? transpose<float> : transpose<T>;
+      turn(w + ((kh * s.kernel + kw) * s.in_channels + channel) * s.out_channels, high - low, s.out_channels,
+           s.out_channels, plain + c * step * width + low - first, width);
     }
   }
-  if constexpr (kPerWord<T> == 2) pack_panel<T>(plain, rows, width, width, 0, vectors, to);
+  if (straddle) pack_panel<T>(plain, rows, width, width, 0, vectors, to);
 }
 
 /// Moves products [batch, h.count, w.count, block, Cin] to their pixels of x, leaving out those beyond the edge.
@@ -307,15 +311,17 @@ void weight_grad(const ConvShape& s, Columns columns, const float* x, float* w, 
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
     const int64_t width = vectors * kVector, first = begin * kVector, count = std::min(width, s.out_channels - first);
     const int64_t most = std::clamp(kPanelFloats / (pixels * width), int64_t{1}, images);
-    float* const panel = scratch(kScratchA, most * pixels * width);
+    const bool in_place = kPerWord<T> == 1 && width == s.out_channels;  // y is its own panel
+    float* const packed = in_place ? nullptr : scratch(kScratchA, most * pixels * width);
     for (int64_t image = 0; image < images; image += most) {
       const int64_t end = std::min(image + most, images);
-      float* to = panel;
+      const float* const panel = in_place ? y + image * pixels * width : packed;
+      float* to = packed;
       offsets.clear();
       for (int64_t b = image; b < end; ++b) {
         const int64_t even = b * kPerWord<T>, odd = even + 1;
         const float* const from = y + even * pixels * s.out_channels + first;
-        for (int64_t i = 0; i < pixels; ++i, to += width)
+        for (int64_t i = 0; !in_place && i < pixels; ++i, to += width)
           interleave<T>(from + i * s.out_channels, odd < s.batch ? from + (pixels + i) * s.out_channels : nullptr, to,
                         count, width);
         for (int64_t i = 0; i < s.out_height; ++i) offsets.push_back((b * padding.padded_height + i * s.stride) * line);
