@@ -21,5 +21,6 @@ void add_row(const std::shared_ptr<Device>& device, const std::string& name, Wor
 
 /// Each family of rows, in its own file.
 void add_matrix_rows(const std::shared_ptr<Device>& device);
+void add_elementwise_rows(const std::shared_ptr<Device>& device);
 
 }  // namespace agon::bench

@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
     const auto device = agon::open_device(device_name, threads);
     benchmark::AddCustomContext("device", device->name() + ": " + device->description());
     agon::bench::add_matrix_rows(device);
+    agon::bench::add_elementwise_rows(device);
     benchmark::RunSpecifiedBenchmarks();
   } catch (const agon::Error& error) {
     fmt::print(stderr, "agon-bench: {}\n", error.what());
