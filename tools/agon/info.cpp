@@ -1,0 +1,40 @@
+// agon info: what this build is and what it can do here.
+#include <CLI/CLI.hpp>
+
+#include "algorithms/algorithm.h"
+#include "algorithms/presets.h"
+#include "datasets/partition.h"
+#include "datasets/reader.h"
+#include "datasets/synthetic.h"
+#include "engine/network.h"
+#include "engine/text.h"
+#include "kernels/device.h"
+#include "tools/agon/commands.h"
+
+namespace agon::cli {
+namespace {
+
+void print_info() {
+  fmt::print("agon {}  ({} build, {} {})\n\n", AGON_VERSION, AGON_BUILD_TYPE, AGON_COMPILER, __VERSION__);
+  const auto device = open_device("cpu");
+  fmt::print("devices\n  {:<18}{}\n", device->name(), device->description());
+  fmt::print("\nalgorithms\n");
+  for (const auto& [name, kind] : algorithm_kinds()) fmt::print("  {:<18}{}\n", name, kind.meaning);
+  fmt::print("\nnetworks\n");
+  for (const Model& model : models()) fmt::print("  {:<18}{}\n", model.name, model.meaning);
+  fmt::print("\ndata\n");
+  for (const std::string& name : synthetic_names())
+    fmt::print("  {:<18}built in: {}\n", name, synthetic_set(name).description);
+  for (const Reader& reader : readers()) fmt::print("  {:<18}{}\n", reader.kind, reader.expects);
+  fmt::print("  {:<18}{}\n", "partitions", listed(partition_kinds()));
+  fmt::print("\n{} presets; `agon presets` lists them\n", presets().size());
+}
+
+}  // namespace
+
+void add_info(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("info", "The build, devices, algorithms, networks and data formats");
+  command->callback(print_info);
+}
+
+}  // namespace agon::cli

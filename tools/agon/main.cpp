@@ -1,0 +1,112 @@
+// agon: the command line. Commands are in files of their own; here are the choice between them and the exit codes:
+// 0 done, 2 bad usage or configuration, 3 bad or missing data, 4 the run failed.
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "engine/text.h"
+#include "kernels/error.h"
+#include "tools/agon/commands.h"
+
+namespace agon::cli {
+namespace {
+
+std::vector<std::string> names_of_commands(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+/// The command that the arguments chose, as far down as they name one: `agon data convert`.
+const CLI::App& chosen_command(const CLI::App& app, std::string& path) {
+  const auto chosen = app.get_subcommands();
+  path += (path.empty() ? "" : " ") + app.get_name();
+  return chosen.empty() ? app : chosen_command(*chosen.front(), path);
+}
+
+/// One sentence for what CLI11 could not take, with the nearest word that it could have taken.
+std::string explain(const CLI::App& program, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+  std::string path;
+  const CLI::App& command = chosen_command(program, path);
+  const std::vector<std::string> commands = names_of_commands(command);
+  const auto extra =
+      dynamic_cast<const CLI::ExtrasError*>(&error) ? program.remaining(true) : std::vector<std::string>{};
+  const auto flag =
+      std::find_if(extra.begin(), extra.end(), [](const std::string& word) { return word.rfind('-', 0) == 0; });
+  if (flag != extra.end()) {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : command.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    const std::string word = flag->substr(0, flag->find('='));
+    return fmt::format("{} does not know {}; did you mean {}? {} --help lists its options", path, word,
+                       nearest(word, known), path);
+  }
+  if (!commands.empty()) {
+    // The first word after the command's own name that is not one of its commands.
+    const auto own = std::find(arguments.begin(), arguments.end(), command.get_name());
+    const auto word = std::find_if(own == arguments.end() ? arguments.begin() : own + 1, arguments.end(),
+                                   [](const std::string& argument) { return argument.rfind('-', 0) != 0; });
+    if (word == arguments.end()) return fmt::format("{} expects a command: {}", path, listed(commands, "or"));
+    return fmt::format("{} has no command \"{}\"; did you mean \"{}\"? There are {}", path, *word,
+                       nearest(*word, commands), listed(commands));
+  }
+  if (!extra.empty())
+    return fmt::format("{} does not know what to do with \"{}\"; see {} --help", path, extra.front(), path);
+  std::string reason = error.what();
+  std::replace(reason.begin(), reason.end(), '\n', ' ');
+  return fmt::format("{}: {}; see {} --help", path, reason, path);
+}
+
+int run(int count, char** values) {
+  CLI::App program("Trains GANs over data that is spread over many workers: MD-GAN and its rivals.", "agon");
+  program.footer(
+      "First steps:\n"
+      "  agon presets                                      what there is to train\n"
+      "  agon train md-gan-ring-mlp                        a first run, without any data, in a minute\n"
+      "  agon train md-gan-mnist-mlp --data mnist/         ten workers learn to write digits\n"
+      "  agon report runs/md-gan-mnist-mlp-1 --out r.html  its curves, pictures and traffic");
+  program.require_subcommand(1);
+  program.set_version_flag("--version", std::string("agon ") + AGON_VERSION);
+  for (const auto add :
+       {add_train, add_plan, add_sample, add_eval, add_scorer, add_data, add_presets, add_report, add_info})
+    add(program);
+  const std::vector<std::string> arguments(values + 1, values + count);
+  if (arguments.empty()) {
+    fmt::print("{}", program.help());
+    return 0;
+  }
+  try {
+    program.parse(count, values);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
+    fail(Fault::kUsage, "{}", explain(program, error, arguments));
+  }
+}
+
+}  // namespace
+}  // namespace agon::cli
+
+int main(int count, char** values) {
+  // Progress and warnings go to stderr: stdout is for results.
+  spdlog::set_default_logger(spdlog::stderr_color_mt("agon"));
+  spdlog::set_pattern("agon: %v");
+  try {
+    return agon::cli::run(count, values);
+  } catch (const agon::Error& error) {
+    fmt::print(stderr, "agon: {}\n", error.what());
+    return error.exit_code();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "agon: the memory of this machine does not suffice; `agon plan` tells what a run needs\n");
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "agon: stopped by an error that should not happen, please report it: {}\n", error.what());
+  }
+  return static_cast<int>(agon::Fault::kRun);
+}

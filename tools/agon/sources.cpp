@@ -1,0 +1,120 @@
+#include "tools/agon/sources.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "algorithms/presets.h"
+#include "algorithms/run_folder.h"
+#include "datasets/synthetic.h"
+#include "engine/files.h"
+#include "engine/safetensors.h"
+#include "engine/text.h"
+#include "kernels/error.h"
+
+namespace agon::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_synthetic(const std::string& name) {
+  const auto names = synthetic_names();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Where a bare name such as "mnist" is found; empty if nowhere.
+std::string find_data(const std::string& name) {
+  std::vector<fs::path> places{"", "data"};
+  if (const char* folder = std::getenv("AGON_DATA"); folder && *folder) places.emplace_back(folder);
+  std::error_code ignored;
+  for (const fs::path& place : places)
+    for (const std::string& candidate : {name, name + ".safetensors"})
+      if (fs::exists(place / candidate, ignored)) return (place / candidate).string();
+  return "";
+}
+
+/// Shapes of the papers' training sets, for plans where the data are not at hand. Of CelebA's 202,599 pictures the
+/// MD-GAN paper takes 10,000 to test.
+struct KnownSet {
+  std::string name;
+  DataShape shape;
+};
+const std::vector<KnownSet> kKnownSets = {
+    {"mnist", {.sample = {28, 28, 1}, .classes = 10, .count = 60000}},
+    {"cifar10", {.sample = {32, 32, 3}, .classes = 10, .count = 50000}},
+    {"celeba", {.sample = {128, 128, 3}, .classes = 0, .count = 192599}},
+};
+
+bool exists_as_path(const std::string& name) {
+  std::error_code ignored;
+  return name.find('/') != std::string::npos || fs::exists(name, ignored);
+}
+
+}  // namespace
+
+SettingsSource settings_source(const std::string& name) {
+  std::error_code ignored;
+  const fs::path path(name);
+  if (fs::is_directory(path, ignored)) {
+    const std::string config = (path / "config.toml").string();
+    if (!fs::exists(config, ignored))
+      fail(Fault::kUsage, "{} is a folder without config.toml; expected a preset, a TOML file or a run folder", name);
+    return {read_text(config), config, path.lexically_normal().filename().string()};
+  }
+  if (fs::exists(path, ignored)) return {read_text(name), name, path.stem().string()};
+  if (path.extension() == ".toml") fail(Fault::kUsage, "there is no settings file {}", name);
+  return {preset(name).toml, "preset " + name, name};
+}
+
+DataSource open_data(const Settings& settings) {
+  const std::string name = settings.text("data.path");
+  if (name.empty())
+    fail(Fault::kData, "no data were named; give a file or folder, or {}, with --data",
+         listed(synthetic_names(), "or"));
+  const auto seed = static_cast<uint64_t>(settings.integer("run.seed", 0));
+  if (is_synthetic(name) || exists_as_path(name)) return load_data(name, seed);
+  const std::string found = find_data(name);
+  if (found.empty())
+    fail(Fault::kData,
+         "there are no data \"{}\" here, in ./data or in the folder $AGON_DATA; say where they are with --data, "
+         "or try the built-in {}",
+         name, listed(synthetic_names(), "or"));
+  return load_data(found, seed);
+}
+
+DataShape data_shape(const Settings& settings) {
+  const std::string name = settings.text("data.path");
+  const auto known =
+      std::find_if(kKnownSets.begin(), kKnownSets.end(), [&](const KnownSet& set) { return set.name == name; });
+  if (known != kKnownSets.end() && find_data(name).empty()) return known->shape;
+  const Dataset data = open_data(settings).train;
+  return {.sample = {data.height(), data.width(), data.channels()}, .classes = data.classes(), .count = data.count()};
+}
+
+Generator open_generator(std::shared_ptr<Device> device, const std::string& path) {
+  const std::string file = generator_file(path);
+  if (SafetensorsFile::open(file).metadata("kind").rfind("agon checkpoint", 0) != 0)
+    return Generator::open(std::move(device), file);
+
+  // A checkpoint holds all that training needs, in its own order: the run that wrote it takes the generator out.
+  const fs::path checkpoint = fs::absolute(file);
+  const fs::path run = checkpoint.parent_path().parent_path();
+  if (!fs::exists(run / "config.toml"))
+    fail(Fault::kData, "{} is a checkpoint outside a run folder; expected config.toml in {}", path, run.string());
+  Settings settings = resolve_settings(read_text((run / "config.toml").string()), (run / "config.toml").string(), {});
+  Trainer trainer(settings, open_data(settings));
+  std::string folder = (fs::temp_directory_path() / "agon-XXXXXX").string();
+  if (!mkdtemp(folder.data())) fail(Fault::kRun, "cannot make a folder in {}", fs::temp_directory_path().string());
+  const std::shared_ptr<void> cleanup(nullptr, [folder](void*) {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  });
+  fs::create_symlink(checkpoint, fs::path(folder) / checkpoint.filename());
+  trainer.set_checkpoint_folder(folder);
+  if (!trainer.resume()) fail(Fault::kData, "{} is not a checkpoint of agon's", path);
+  return trainer.generator();
+}
+
+}  // namespace agon::cli

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "algorithms/plan.h"
+#include "algorithms/trainer.h"
+#include "datasets/dataset.h"
+#include "engine/generator.h"
+
+// What the words on the command line stand for: presets, settings files, run folders, data sets, generators.
+
+namespace agon::cli {
+
+/// A settings text by the name of a preset, a TOML file, or a run folder (its config.toml).
+struct SettingsSource {
+  std::string text, origin;
+  std::string name;  ///< for the run folder: the preset's, or the file's without its ending
+};
+SettingsSource settings_source(const std::string& preset_or_file);
+
+/// The data of data.path: a path, a built-in set, or a name such as "mnist" that is looked up in ./data and $AGON_DATA.
+DataSource open_data(const Settings& settings);
+
+/// What a plan depends on; for "mnist", "cifar10" and "celeba" the full sets' shapes, when there are no data of that
+/// name.
+DataShape data_shape(const Settings& settings);
+
+/// The generator of a run folder, of a checkpoint in a run folder, or in an exported file.
+Generator open_generator(std::shared_ptr<Device> device, const std::string& path);
+
+}  // namespace agon::cli

@@ -1,0 +1,150 @@
+// agon train: from a preset or settings file to a run folder.
+#include <unistd.h>
+#include <csignal>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/run_folder.h"
+#include "algorithms/trainer.h"
+#include "engine/files.h"
+#include "kernels/error.h"
+#include "tools/agon/commands.h"
+#include "tools/agon/format.h"
+#include "tools/agon/progress.h"
+#include "tools/agon/sources.h"
+
+namespace agon::cli {
+namespace {
+
+struct Arguments {
+  std::string source, data, out, device, seed, iterations;
+  std::vector<std::string> assignments;
+  bool resume = false, json = false, quiet = false;
+
+  /// Everything that the command line sets, as key=value; the short flags come after --set.
+  std::vector<std::string> overrides() const {
+    std::vector<std::string> all = assignments;
+    const auto add = [&](const char* key, const std::string& value) {
+      if (!value.empty()) all.push_back(std::string(key) + "=" + value);
+    };
+    add("data.path", data), add("run.device", device), add("run.seed", seed), add("run.iterations", iterations);
+    return all;
+  }
+};
+
+/// What a signal handler may touch: the flag that ends the run after its present iteration.
+std::atomic<bool>& stop_requested() {
+  static std::atomic<bool> flag{false};
+  return flag;
+}
+
+extern "C" void on_signal(int) {
+  if (stop_requested().exchange(true)) _exit(static_cast<int>(Fault::kRun));
+  const char message[] = "\nagon: stopping after this iteration, with a checkpoint; once more to quit at once\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message, sizeof(message) - 1);
+}
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
+}
+
+/// A run goes on with the settings it was started with; a preset named again must mean the same game.
+Settings settings_to_resume(const Arguments& arguments, const std::string& folder) {
+  const std::string config = folder + "/config.toml";
+  Settings settings = resolve_settings(read_text(config), config, arguments.overrides());
+  if (arguments.source.empty()) return settings;
+  const SettingsSource source = settings_source(arguments.source);
+  const Settings named = resolve_settings(source.text, source.origin, arguments.overrides());
+  for (const char* key :
+       {"algorithm.name", "generator.net", "generator.layers", "discriminator.net", "discriminator.layers"})
+    if (settings.raw(key) != named.raw(key))
+      fail(Fault::kUsage,
+           "{} was started with {} = {}, but {} says {}; give another folder with --out, or leave {} out", folder, key,
+           settings.raw(key).dump(), source.origin, named.raw(key).dump(), arguments.source);
+  return settings;
+}
+
+void train(Arguments arguments) {
+  if (arguments.source.empty() && !(arguments.resume && !arguments.out.empty()))
+    fail(Fault::kUsage,
+         "agon train expects a preset or a TOML file (agon presets lists them), or --resume with --out RUN");
+  catch_signals();
+
+  const auto fresh = [&] {
+    const SettingsSource source = settings_source(arguments.source);
+    Settings settings = resolve_settings(source.text, source.origin, arguments.overrides());
+    if (arguments.out.empty()) arguments.out = fmt::format("runs/{}-{}", source.name, settings.integer("run.seed"));
+    return settings;
+  };
+  Settings settings = arguments.source.empty() ? Settings() : fresh();
+  const FolderState state = folder_state(arguments.out);
+  const bool resumes = arguments.resume && (state == FolderState::kUnfinished || state == FolderState::kFinished);
+  if (resumes) {
+    settings = settings_to_resume(arguments, arguments.out);
+  } else if (arguments.source.empty()) {
+    fail(Fault::kUsage, "there is no run in {} that could go on; give a preset or a TOML file to start one",
+         arguments.out);
+  }
+
+  Trainer trainer(settings, open_data(settings));
+  const auto folder = std::make_shared<RunFolder>(arguments.out, resumes);
+  trainer.set_checkpoint_folder(folder->checkpoints());
+  if (resumes && !trainer.resume() && !arguments.quiet)
+    fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n",
+               folder->path());
+  trainer.observe(folder);
+  if (!arguments.quiet) {
+    const auto progress = std::make_shared<Progress>();
+    trainer.observe(progress);
+    trainer.watch_scorer(progress->scorer_watch());
+  }
+
+  const Summary summary = trainer.run(stop_requested());
+  if (!arguments.quiet) {
+    if (summary.interrupted)
+      fmt::print(stderr, "interrupted with a checkpoint; go on with: agon train --resume --out {}\n", folder->path());
+    else
+      fmt::print(stderr, "written to {}\n", folder->path());
+  }
+  if (arguments.json) fmt::print("{}\n", summary.to_json().dump());
+}
+
+}  // namespace
+
+void add_train(CLI::App& program) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("train", "Trains a GAN as a preset or a settings file says");
+  command->add_option("PRESET|FILE.toml", arguments->source, "What to train; `agon presets` lists what is built in");
+  command->add_option("--set", arguments->assignments, "Sets one key, e.g. --set algorithm.kappa=log; repeatable")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  command->add_option("--data", arguments->data, "A data file or folder, or strokes, ring, grid")
+      ->type_name("PATH|NAME");
+  command->add_option("--out", arguments->out, "Run folder (default: runs/<preset>-<seed>)")->type_name("DIR");
+  command->add_option("--device", arguments->device, "auto, cpu, cuda or cuda:K")->type_name("DEVICE");
+  command->add_option("--seed", arguments->seed, "Everything random follows from it")->type_name("S");
+  command->add_option("--iterations", arguments->iterations, "Global iterations; with --resume also to prolong")
+      ->type_name("I");
+  command->add_flag("--resume", arguments->resume, "Go on from the newest checkpoint in the run folder");
+  command->add_flag("--json", arguments->json, "Print the summary as the last line of stdout");
+  command->add_flag("--quiet", arguments->quiet, "No progress");
+  command->footer(
+      "Examples:\n"
+      "  agon train md-gan-mnist-mlp --data mnist/ --seed 1\n"
+      "  agon train md-gan-mnist-mlp --data mnist/ --set algorithm.kappa=1 --set world.workers=25 --out runs/k1\n"
+      "  agon train mine.toml --data strokes --iterations 2000\n"
+      "  agon train --resume --out runs/md-gan-mnist-mlp-1 --iterations 100000\n"
+      "Ctrl-C saves a checkpoint and ends the run; --resume goes on from it.");
+  command->callback([arguments] { train(*arguments); });
+}
+
+}  // namespace agon::cli
