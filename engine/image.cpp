@@ -1,21 +1,13 @@
-// Pictures in and out, through the stb libraries.
+// Drawing contact sheets, writing PNG, scaling; the last two through the stb libraries.
 #include "engine/image.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <memory>
 
 #include "engine/files.h"
 #include "kernels/error.h"
 
-// Only the formats that data sets come in: stb's other decoders are less tested and read past truncated files.
-#define STBI_ONLY_JPEG
-#define STBI_ONLY_PNG
-#define STBI_MAX_DIMENSIONS 16384
-#define STBI_NO_STDIO
-#define STB_IMAGE_STATIC
-#define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_RESIZE_STATIC
 #define STB_IMAGE_RESIZE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
@@ -24,8 +16,6 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wsign-compare"
-#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
-#include <stb/stb_image.h>
 #include <stb/stb_image_resize.h>
 #include <stb/stb_image_write.h>
 #pragma GCC diagnostic pop
@@ -33,9 +23,7 @@
 namespace agon {
 namespace {
 
-constexpr int64_t kReadableHeight = 64;      // a picture is enlarged to about this
-constexpr int64_t kMaxPixels = 1 << 26;      // of one picture: 8192 x 8192
-constexpr int64_t kMaxPixelsPerByte = 8192;  // a one-bit PNG of one colour comes close to it
+constexpr int64_t kReadableHeight = 64;  // a picture is enlarged to about this
 constexpr int64_t kMaxSheetSide = 1 << 15;
 constexpr uint8_t kGround = 255;
 
@@ -80,17 +68,6 @@ Image lay_out(const uint8_t* pictures, int64_t count, const PictureLayout& from,
   return sheet;
 }
 
-/// stb paints what is missing of a JPEG grey, so that completeness is told by the end marker: it must follow the last
-/// start of a scan (an earlier one may belong to a thumbnail in the header). PNG's own structure shows truncation.
-bool jpeg_is_complete(std::span<const std::byte> file) {
-  constexpr auto kMarker = std::byte{0xff}, kStartOfImage = std::byte{0xd8}, kScan = std::byte{0xda},
-                 kEnd = std::byte{0xd9};
-  if (file.size() < 4 || file[0] != kMarker || file[1] != kStartOfImage) return true;  // not a JPEG
-  for (size_t i = file.size() - 1; i > 0; --i)
-    if (file[i - 1] == kMarker && (file[i] == kScan || file[i] == kEnd)) return file[i] == kEnd;
-  return false;
-}
-
 }  // namespace
 
 void write_png(const std::string& path, const uint8_t* pixels, int64_t height, int64_t width, int64_t channels) {
@@ -116,34 +93,6 @@ Image contact_sheet(const uint8_t* pictures, int64_t count, int64_t height, int6
 Image contact_sheet_planar(const uint8_t* pictures, int64_t count, int64_t channels, int64_t height, int64_t width,
                            const SheetOptions& options) {
   return lay_out(pictures, count, {height, width, channels, /*planar=*/true}, options);
-}
-
-Image image_header(std::span<const std::byte> file, const std::string& path) {
-  int width = 0, height = 0, channels = 0;
-  const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
-  if (file.size() > INT32_MAX ||
-      stbi_info_from_memory(bytes, static_cast<int>(file.size()), &width, &height, &channels) == 0)
-    fail(Fault::kData, "expected a PNG or JPEG picture, found something else or a damaged header in {}", path);
-  const int64_t pixels = int64_t{width} * height;
-  if (width < 1 || height < 1 || pixels > kMaxPixels || pixels > kMaxPixelsPerByte * static_cast<int64_t>(file.size()))
-    fail(Fault::kData, "{} claims to be {} x {} pixels in {} bytes, which is absurd", path, width, height, file.size());
-  return {.height = height, .width = width, .channels = channels >= 3 ? 3 : 1, .pixels = {}};
-}
-
-Image decode_image(std::span<const std::byte> file, const std::string& path, int64_t channels) {
-  Image image = image_header(file, path);
-  if (channels != 0) image.channels = channels;
-  if (!jpeg_is_complete(file)) fail(Fault::kData, "the picture {} is truncated: its end is missing", path);
-  int width = 0, height = 0, in_file = 0;
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()), &width,
-                            &height, &in_file, static_cast<int>(image.channels)),
-      stbi_image_free);
-  if (!pixels || width != image.width || height != image.height)
-    fail(Fault::kData, "the picture {} is truncated or corrupt ({})", path,
-         pixels ? "its parts differ in size" : stbi_failure_reason());
-  image.pixels.assign(pixels.get(), pixels.get() + image.height * image.width * image.channels);
-  return image;
 }
 
 Image cropped_square(const Image& image, int64_t side) {

@@ -31,7 +31,7 @@ Image contact_sheet(const uint8_t* pictures, int64_t count, int64_t height, int6
 Image contact_sheet_planar(const uint8_t* pictures, int64_t count, int64_t channels, int64_t height, int64_t width,
                            const SheetOptions& options = {});
 
-/// Size of a PNG or JPEG picture as its header tells (channels 1 or 3: transparency is dropped), checked
+/// Size of a PNG or JPEG picture as its header tells (channels 1 or 3; transparent parts become white), checked
 /// against the file's length before anything is decoded. `path` is for messages; Error(kData).
 Image image_header(std::span<const std::byte> file, const std::string& path);
 
