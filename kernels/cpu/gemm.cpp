@@ -1,9 +1,10 @@
-// Matrix products: oneDNN's sgemm in fp32, its matmul primitive in bf16.
+// Matrix products: oneDNN's sgemm in fp32, its matmul primitive in bf16; products of few rows by dot products.
 #include <compare>
 #include <vector>
 
 #include "kernels/cpu/bfloat.h"
 #include "kernels/cpu/dnnl_plan.h"
+#include "kernels/cpu/dot_tiles.h"
 #include "kernels/cpu/operations.h"
 #include "kernels/error.h"
 
@@ -36,13 +37,26 @@ struct Cut {
   }
 };
 
-void multiply_fp32(const ops::Gemm& op, const Block2& block, const float* a, const float* b, float* c) {
+/// Where a block's operands begin, and how they are stored.
+struct Operands {
+  const float *a, *b;
+  float* c;
+  int64_t lda, ldb, ldc;
+};
+
+Operands operands(const ops::Gemm& op, const Block2& block, int64_t replica) {
   const int64_t lda = op.transpose_a ? op.m : op.k, ldb = op.transpose_b ? op.k : op.n;
-  a += op.transpose_a ? block.row : block.row * lda;
-  b += op.transpose_b ? block.col * ldb : block.col;
-  const dnnl_status_t status =
-      dnnl_sgemm(op.transpose_a ? 'T' : 'N', op.transpose_b ? 'T' : 'N', block.m, block.n, op.k, 1.f, a, lda, b, ldb,
-                 op.accumulate ? 1.f : 0.f, c + block.row * op.n + block.col, op.n);
+  return {op.a.at(replica) + (op.transpose_a ? block.row : block.row * lda),
+          op.b.at(replica) + (op.transpose_b ? block.col * ldb : block.col),
+          op.c.at(replica) + block.row * op.n + block.col,
+          lda,
+          ldb,
+          op.n};
+}
+
+void multiply_fp32(const ops::Gemm& op, const Block2& block, const Operands& x) {
+  const dnnl_status_t status = dnnl_sgemm(op.transpose_a ? 'T' : 'N', op.transpose_b ? 'T' : 'N', block.m, block.n,
+                                          op.k, 1.f, x.a, x.lda, x.b, x.ldb, op.accumulate ? 1.f : 0.f, x.c, x.ldc);
   if (status != dnnl_success)
     fail(Fault::kRun, "oneDNN could not multiply a {} x {} matrix by a {} x {} matrix", block.m, op.k, op.k, block.n);
 }
@@ -105,47 +119,44 @@ T* rounded(int slot, const float* from, int64_t rows, int64_t cols, int64_t ld, 
   return to;
 }
 
-void multiply_bf16(const ops::Gemm& op, const Block2& block, const Bf16Matmul* plan, const float* a, const float* b,
-                   float* c) {
+void multiply_bf16(const ops::Gemm& op, const Block2& block, const Bf16Matmul* plan, const Operands& x) {
   // Only the part of an operand that this block of C needs.
-  const int64_t lda = op.transpose_a ? op.m : op.k, ldb = op.transpose_b ? op.k : op.n;
-  a += op.transpose_a ? block.row : block.row * lda;
-  b += op.transpose_b ? block.col * ldb : block.col;
   const int64_t a_rows = op.transpose_a ? op.k : block.m, a_cols = op.transpose_a ? block.m : op.k;
   const int64_t b_rows = op.transpose_b ? block.n : op.k, b_cols = op.transpose_b ? op.k : block.n;
   if (plan) {
     const auto convert = [](const float* from, Bfloat16* to, int64_t count) { to_bfloat16(from, to, count); };
-    const Bfloat16* from_a = rounded<Bfloat16>(kScratchA, a, a_rows, a_cols, lda, convert);
-    const Bfloat16* from_b = rounded<Bfloat16>(kScratchB, b, b_rows, b_cols, ldb, convert);
-    plan->run(from_a, from_b, c + block.row * op.n + block.col);
+    const Bfloat16* from_a = rounded<Bfloat16>(kScratchA, x.a, a_rows, a_cols, x.lda, convert);
+    const Bfloat16* from_b = rounded<Bfloat16>(kScratchB, x.b, b_rows, b_cols, x.ldb, convert);
+    plan->run(from_a, from_b, x.c);
     return;
   }
-  const float* from_a = rounded<float>(kScratchA, a, a_rows, a_cols, lda, round_to_bfloat16);
-  const float* from_b = rounded<float>(kScratchB, b, b_rows, b_cols, ldb, round_to_bfloat16);
-  dnnl_sgemm(op.transpose_a ? 'T' : 'N', op.transpose_b ? 'T' : 'N', block.m, block.n, op.k, 1.f, from_a, a_cols,
-             from_b, b_cols, op.accumulate ? 1.f : 0.f, c + block.row * op.n + block.col, op.n);
+  const float* from_a = rounded<float>(kScratchA, x.a, a_rows, a_cols, x.lda, round_to_bfloat16);
+  const float* from_b = rounded<float>(kScratchB, x.b, b_rows, b_cols, x.ldb, round_to_bfloat16);
+  multiply_fp32(op, block, {from_a, from_b, x.c, a_cols, b_cols, x.ldc});
 }
 
 }  // namespace
 
 void enqueue(Stream& stream, const ops::Gemm& op) {
   const Cut cut(op);
-  if (op.precision == Precision::kFp32) {
-    stream.add({op.replicas, cut.chunks, false, [=](int64_t r, int64_t chunk) {
-                  multiply_fp32(op, cut.block(chunk), op.a.at(r), op.b.at(r), op.c.at(r));
-                }});
-    return;
-  }
   std::vector<std::shared_ptr<const Bf16Matmul>> plans;
-  for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
-    const Block2 block = cut.block(chunk);
-    plans.push_back(
-        Bf16Matmul::get({block.m, block.n, op.k, op.transpose_a ? block.m : op.k, op.transpose_b ? op.k : block.n, op.n,
-                         op.transpose_a, op.transpose_b, op.accumulate}));
-  }
+  if (op.precision == Precision::kBf16)
+    for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
+      const Block2 block = cut.block(chunk);
+      plans.push_back(
+          Bf16Matmul::get({block.m, block.n, op.k, op.transpose_a ? block.m : op.k, op.transpose_b ? op.k : block.n,
+                           op.n, op.transpose_a, op.transpose_b, op.accumulate}));
+    }
   stream.add({op.replicas, cut.chunks, false, [=](int64_t r, int64_t chunk) {
-                multiply_bf16(op, cut.block(chunk), plans[static_cast<size_t>(chunk)].get(), op.a.at(r), op.b.at(r),
-                              op.c.at(r));
+                const Block2 block = cut.block(chunk);
+                const Operands x = operands(op, block, r);
+                if (!op.transpose_a && op.transpose_b &&
+                    multiply_rows(block.m, block.n, op.k, x.a, x.b, x.c, x.ldc, op.accumulate, op.precision))
+                  return;
+                if (op.precision == Precision::kFp32)
+                  multiply_fp32(op, block, x);
+                else
+                  multiply_bf16(op, block, plans[static_cast<size_t>(chunk)].get(), x);
               }});
 }
 

@@ -32,16 +32,6 @@ T convert(float value) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"  // false: GCC bug 105593, in its own headers
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-/// 16 words from elements that follow each other.
-template <class T>
-__m512 load_words(const float* from) {
-#if defined(__AVX512BF16__)
-  if constexpr (kPerWord<T> == 2)
-    return reinterpret_cast<__m512>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + kVector), _mm512_loadu_ps(from)));
-#endif
-  return _mm512_loadu_ps(from);
-}
-
 /// Four steps of exchanging blocks of 1, 2, 4 and 8 lanes between rows.
 template <class T>
 void transpose_16x16(const float* from, int64_t from_ld, float* to, int64_t to_ld) {

@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/bfloat.h"
 
-#if defined(__AVX512F__) && defined(__AVX512BW__)
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define AGON_TILES 1
 #include <immintrin.h>
 
@@ -34,6 +34,16 @@ inline __m512 broadcast_word(const void* from) {
   float word;
   std::memcpy(&word, from, sizeof word);
   return _mm512_set1_ps(word);
+}
+
+/// 16 words from elements that follow each other.
+template <class T>
+__m512 load_words(const float* from) {
+#if defined(__AVX512BF16__)
+  if constexpr (kPerWord<T> == 2)
+    return reinterpret_cast<__m512>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + kVector), _mm512_loadu_ps(from)));
+#endif
+  return _mm512_loadu_ps(from);
 }
 
 /// The first `count` lanes.
