@@ -65,7 +65,8 @@ std::vector<TomlText> with_bases(const std::string& text, const std::string& ori
 std::string merged_toml(const std::vector<TomlText>& texts) {
   nlohmann::json merged = nlohmann::json::object();
   for (const auto& [text, origin] : texts) {
-    for (const auto& [section, value] : parse_toml(text, origin).items()) {
+    const nlohmann::json table = parse_toml(text, origin);  // outlives the loop over its items
+    for (const auto& [section, value] : table.items()) {
       if (value.is_object() && merged.contains(section))
         merged[section].update(value);
       else

@@ -27,10 +27,11 @@ std::string sides(const json& traffic, const std::string& who, const std::string
 
 void print_traffic(const json& traffic, const std::string& title, const std::string& when) {
   std::vector<std::string> kinds;
-  for (const auto& [kind, entry] : traffic.value(json::json_pointer("/server/" + when), json::object()).items())
-    kinds.push_back(kind);
-  for (const auto& [kind, entry] : traffic.value(json::json_pointer("/worker/" + when), json::object()).items())
-    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
+  for (const char* side : {"server", "worker"}) {
+    const json sent = traffic.value(json::json_pointer(fmt::format("/{}/{}", side, when)), json::object());
+    for (const auto& [kind, entry] : sent.items())
+      if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
+  }
   if (kinds.empty()) return;
   fmt::print("\n{:<28}{:<36}{}\n", title, "at a worker", "at the server");
   for (const std::string& kind : kinds)
