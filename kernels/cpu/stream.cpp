@@ -23,13 +23,23 @@ namespace {
 
 std::atomic<size_t> total_scratch{0};
 
-void relax() {
+/// Waits a moment in a busy loop: regions follow each other within microseconds. After a while the core is offered to
+/// others, which matters when there are more runnable threads than cores.
+class Spin {
+ public:
+  void wait() {
+    constexpr int kPatience = 2000;
+    if (++turns_ > kPatience) std::this_thread::yield();
 #if defined(__x86_64__)
-  _mm_pause();
-#else
-  std::this_thread::yield();
+    else
+      _mm_pause();
 #endif
-}
+  }
+  int turns() const { return turns_; }
+
+ private:
+  int turns_ = 0;
+};
 
 /// Scratch slots of one thread, freed with it.
 class Scratch {
@@ -98,7 +108,7 @@ class Stream::Pool {
     busy_ = threads_ - 1;
     wake();
     work();
-    while (busy_.load(std::memory_order_acquire) > 0) relax();
+    for (Spin spin; busy_.load(std::memory_order_acquire) > 0;) spin.wait();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
@@ -124,8 +134,9 @@ class Stream::Pool {
   void help() {
     omp_set_num_threads(1);  // a piece is one thread's work, also inside the libraries it calls
     for (uint64_t seen = 0;;) {
-      // Regions follow each other within microseconds: look for a while before going to sleep.
-      for (int i = 0; i < 20000 && generation_.load(std::memory_order_acquire) == seen; ++i) relax();
+      constexpr int kTurnsBeforeSleep = 2500;
+      for (Spin spin; spin.turns() < kTurnsBeforeSleep && generation_.load(std::memory_order_acquire) == seen;)
+        spin.wait();
       if (generation_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);
         start_.wait(lock, [&] { return generation_ != seen; });
