@@ -27,16 +27,7 @@ DataSource load_packed(const std::string& path) {
 }
 
 DataSource load_raw(const fs::path& path) {
-  const auto& all = readers();
-  const auto found =
-      std::find_if(all.begin(), all.end(), [&](const Reader& reader) { return reader.recognises(path); });
-  if (found == all.end()) {
-    std::vector<std::string> kinds;
-    for (const Reader& reader : all) kinds.push_back(reader.expects);
-    fail(Fault::kData, "cannot tell what data {} holds; expected a packed .safetensors file, {}", path.string(),
-         listed(kinds, "or"));
-  }
-  const RawSource raw = read_raw(*found, path, {});
+  const RawSource raw = read_raw(recognised(path), path, {});
   DataSource source{.train = in_memory(raw.train)};
   if (raw.test) source.test = in_memory(*raw.test);
   return source;

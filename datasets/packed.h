@@ -11,7 +11,8 @@ namespace agon {
 
 /// The packed form of one split, a .safetensors file: `images` U8 [N, C, H, W] (or F32 [N, C, 1, 1] points), `labels`
 /// I32 [N] when labelled, `centres` F32 [modes, C] for mixtures; metadata format, source, class_names, split, checksum.
-/// It is memory-mapped, not read. Files by other programs need only `images`; their labels may also be U8 or I64.
+/// It is memory-mapped. A checksum is verified when the file has at most 1 GiB; larger ones are not read through. Files
+/// by other programs need only `images`; their labels may also be U8 or I64.
 Dataset read_packed(const std::string& path);
 /// The same from a file that is open already, e.g. in memory, which `storage` keeps alive.
 Dataset read_packed(const SafetensorsFile& file, std::shared_ptr<const void> storage);

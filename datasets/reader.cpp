@@ -22,6 +22,16 @@ std::vector<Reader>& registry() {
   return readers;
 }
 
+/// What the file system refuses, such as a folder without permission, is bad data to a reader.
+template <class Use>
+auto readable(const Use& use) {
+  try {
+    return use();
+  } catch (const std::filesystem::filesystem_error& error) {
+    fail(Fault::kData, "cannot read {}: {}", error.path1().string(), error.code().message());
+  }
+}
+
 /// Decodes images first .. first+count-1 by as many threads as there are processors; the first error is thrown again.
 void decode(const RawSplit& split, int64_t first, int64_t count, uint8_t* pixels) {
   std::atomic<int64_t> next = 0;
@@ -64,14 +74,18 @@ const Reader& reader(const std::string& kind) {
        listed(kinds));
 }
 
+const Reader& recognised(const std::filesystem::path& path) {
+  std::vector<std::string> kinds;
+  for (const Reader& candidate : readers()) {
+    if (readable([&] { return candidate.recognises(path); })) return candidate;
+    kinds.push_back(candidate.expects);
+  }
+  fail(Fault::kData, "cannot tell what data {} holds; expected a packed .safetensors file, {}", path.string(),
+       listed(kinds, "or"));
+}
+
 RawSource read_raw(const Reader& reader, const std::filesystem::path& path, const ReadOptions& options) {
-  RawSource source = [&] {
-    try {
-      return reader.read(path, options);
-    } catch (const std::filesystem::filesystem_error& error) {
-      fail(Fault::kData, "cannot read {}: {}", error.path1().string(), error.code().message());
-    }
-  }();
+  RawSource source = readable([&] { return reader.read(path, options); });
   const RawSplit& train = source.train;
   if (!source.test) return source;
   const RawSplit& test = *source.test;

@@ -51,6 +51,9 @@ struct RegisterReader {
 const std::vector<Reader>& readers();           ///< in order of rank
 const Reader& reader(const std::string& kind);  ///< Error(kUsage) names the nearest kind
 
+/// The reader of what lies at a path. Error(kData) lists what is understood.
+const Reader& recognised(const std::filesystem::path& path);
+
 /// Runs a reader; what the file system refuses becomes Error(kData).
 RawSource read_raw(const Reader& reader, const std::filesystem::path& path, const ReadOptions& options);
 

@@ -254,7 +254,10 @@ TEST(Folder, BadFoldersAreRefused) {
   folder.put("text/a.png", "this is no picture");
   put_picture(folder / "cut/a.png", 40, 40, {1, 200, 3});
   fs::resize_file(folder / "cut/a.png", fs::file_size(folder / "cut/a.png") - 30);
-  folder.put("bomb/a.png", std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x40\0\0\0\x40\0\x08\6\0\0\0....", 37));
+  // An image header of 16384 x 16384 and the start of its pixels.
+  const std::string header("IHDR\0\0\x40\0\0\0\x40\0\x8\6\0\0\0", 17);
+  const auto crc = static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(header.data()), 17));
+  folder.put("bomb/a.png", "\x89PNG\r\n\x1a\n" + big_endian(13) + header + big_endian(crc) + big_endian(900) + "IDAT");
   const auto load = [&](const std::string& name) { return [&, name] { load_data(folder / name, 1); }; };
   expect_refused({
       {"no picture at all", load("empty"), "found none"},
@@ -263,7 +266,7 @@ TEST(Folder, BadFoldersAreRefused) {
       {"a class only in the test split", load("stranger"), "\"cow\""},
       {"text named png", load("text"), folder / "text/a.png"},
       {"a truncated picture", load("cut"), folder / "cut/a.png"},
-      {"a huge picture in 37 bytes", load("bomb"), "absurd"},
+      {"a huge picture in 41 bytes", load("bomb"), "absurd"},
       {"an absurd size", [&] { convert("folder", folder / "sizes", folder / "o.safetensors", {.size = 1 << 20}); },
        "size from 1 to", Fault::kUsage},
   });
@@ -387,6 +390,14 @@ TEST(Packed, BadFilesAreRefused) {
          w.metadata("class_names", "[\"a\", \"b\"]");
        }),
        "labels from 0 to 1"},
+      {"a flipped pixel",
+       [&] {
+         synth("strokes", folder / "s.safetensors", {.count = 2, .test_count = 1});
+         std::string bytes = read_text(folder / "s.safetensors");
+         bytes.back() = static_cast<char>(bytes.back() ^ 1);
+         load_data(folder.put("s.safetensors", bytes), 1);
+       },
+       "checksum"},
       {"not safetensors", [&] { load_data(folder.put("y.safetensors", "hello, world"), 1); }, "claims"},
   });
 }
