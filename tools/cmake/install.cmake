@@ -8,11 +8,13 @@ foreach(tool agon_cli agon_bench)
   endif()
 endforeach()
 
-# Headers keep their rooms, so "engine/fleet.h" means the same inside and outside; what a back end needs stays home.
-foreach(room kernels engine datasets algorithms)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/agon
-          FILES_MATCHING PATTERN "*.h" PATTERN "${room}/cpu" EXCLUDE PATTERN "${room}/cuda" EXCLUDE
-          PATTERN "${room}/presets" EXCLUDE)
+# Headers keep their rooms, so "engine/fleet.h" means the same inside and outside; a back end's own stay home.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
+     kernels/*.h engine/*.h datasets/*.h algorithms/*.h)
+list(FILTER headers EXCLUDE REGEX "^kernels/[^/]+/")
+foreach(header ${headers})
+  get_filename_component(folder ${header} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/agon/${folder})
 endforeach()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/algorithms/presets DESTINATION ${CMAKE_INSTALL_DATADIR}/agon
         FILES_MATCHING PATTERN "*.toml")
