@@ -25,13 +25,13 @@ constexpr float kScale = 1.f / 128, kShift = -1.f;  // (uint8 - 128) / 128
 nlohmann::json scorer_layers(const Shape& picture, int64_t classes) {
   nlohmann::json layers = nlohmann::json::array();
   const auto side = [](int64_t s) { return (s + 1) / 2; };
-  int64_t height = picture.height, width = picture.width, filters = 32;
+  int64_t height = picture.height, width = picture.width, filters = 16;
   for (; std::max(height, width) > 32; height = side(height), width = side(width)) {
-    layers.push_back({{"layer", "conv2d"}, {"filters", filters}, {"kernel", 3}, {"stride", 2}, {"pad", 1}});
+    layers.push_back({{"layer", "conv2d"}, {"filters", filters}, {"kernel", 5}, {"stride", 2}, {"pad", 2}});
     layers.push_back("relu");
   }
   do {
-    layers.push_back({{"layer", "conv2d"}, {"filters", filters}, {"kernel", 3}, {"pad", 1}});
+    layers.push_back({{"layer", "conv2d"}, {"filters", filters}, {"kernel", 5}, {"pad", 2}});
     layers.push_back("relu");
     if (std::min(height, width) >= 4) {
       layers.push_back({{"layer", "max_pool2d"}, {"kernel", 2}});
