@@ -37,8 +37,13 @@ Cut cut(const ConvShape& s, bool split) {
   const int64_t size = by_columns ? vectors : s.batch;
   if (!split) return {by_columns, size, size};
   constexpr int64_t kMostChunks = 8;
-  const int64_t step = (size + kMostChunks - 1) / kMostChunks;
-  return {by_columns, size, by_columns ? std::min(size, std::max<int64_t>(step, 2)) : step};
+  if (by_columns) {
+    const int64_t narrowest = size >= 4 ? 2 : 1;  // narrow pieces are slower ones
+    return {true, size, std::max(narrowest, (size + kMostChunks - 1) / kMostChunks)};
+  }
+  int64_t chunks = kMostChunks;
+  while (chunks > 2 && size % chunks != 0) chunks /= 2;
+  return {false, size, (size + chunks - 1) / chunks};
 }
 
 /// One shape's convolution, by the code that suits it.

@@ -292,9 +292,21 @@ void outer_rows(int64_t m, int64_t rows, const Tile& tile) {
   if constexpr (M > 1) outer_rows<T, M / 2, N>(m, rows, tile);
 }
 
-/// Two images are woven into one of words in bf16, so that their products are added in one instruction.
+/// A panel of y's columns as rows of words [images, H', W', 16 * vectors], two images woven into one in bf16.
 template <class T>
-void weight_grad(const ConvShape& s, Columns columns, const float* x, float* w, const float* y) {
+void pack_map(const ConvShape& s, const float* y, int64_t first, int64_t width, float* to) {
+  const int64_t pixels = s.out_height * s.out_width, count = std::min(width, s.out_channels - first);
+  for (int64_t b = 0; b < s.batch; b += kPerWord<T>) {
+    const float* const even = y + b * pixels * s.out_channels + first;
+    const float* const odd = b + 1 < s.batch ? even + pixels * s.out_channels : nullptr;
+    for (int64_t i = 0; i < pixels; ++i, to += width)
+      interleave<T>(even + i * s.out_channels, odd ? odd + i * s.out_channels : nullptr, to, count, width);
+  }
+}
+
+/// The weight gradient of a few images, added to what w holds already.
+template <class T>
+void weight_grad_block(const ConvShape& s, Columns columns, const float* x, float* w, const float* y, bool accumulate) {
   const Padding padding = padded_x(s);
   const int64_t line = padding.padded_width * s.in_channels, pixels = s.out_height * s.out_width;
   const int64_t rows = s.kernel * s.in_channels;  // of w, for one row of the kernel
@@ -305,61 +317,68 @@ void weight_grad(const ConvShape& s, Columns columns, const float* x, float* w, 
     pad_pairs<T>(padding, x, to);
     source = to;
   }
-  // As many images at a time as keep their part of y in the second-level cache.
-  constexpr int64_t kPanelFloats = 1 << 16;
-  std::vector<int64_t> offsets;
+  std::vector<int64_t> lines;  // where the products of a row of y begin in the source
+  for (int64_t b = 0; b < images; ++b)
+    for (int64_t i = 0; i < s.out_height; ++i) lines.push_back((b * padding.padded_height + i * s.stride) * line);
+
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
-    const int64_t width = vectors * kVector, first = begin * kVector, count = std::min(width, s.out_channels - first);
-    const int64_t most = std::clamp(kPanelFloats / (pixels * width), int64_t{1}, images);
-    const bool in_place = kPerWord<T> == 1 && width == s.out_channels;  // y is its own panel
-    float* const packed = in_place ? nullptr : scratch(kScratchA, most * pixels * width);
-    for (int64_t image = 0; image < images; image += most) {
-      const int64_t end = std::min(image + most, images);
-      const float* const panel = in_place ? y + image * pixels * width : packed;
-      float* to = packed;
-      offsets.clear();
-      for (int64_t b = image; b < end; ++b) {
-        const int64_t even = b * kPerWord<T>, odd = even + 1;
-        const float* const from = y + even * pixels * s.out_channels + first;
-        for (int64_t i = 0; !in_place && i < pixels; ++i, to += width)
-          interleave<T>(from + i * s.out_channels, odd < s.batch ? from + (pixels + i) * s.out_channels : nullptr, to,
-                        count, width);
-        for (int64_t i = 0; i < s.out_height; ++i) offsets.push_back((b * padding.padded_height + i * s.stride) * line);
-      }
-      for (int64_t k = 0; k < s.kernel; ++k) {
-        const auto tile = [&]<class U, int M, int N>(int64_t m) {
-          outer_tile<U, M, N>(source + k * line + m, offsets.data(), static_cast<int64_t>(offsets.size()), s.out_width,
-                              s.stride * s.in_channels, panel, w + (k * rows + m) * s.out_channels + first,
-                              s.out_channels, image > 0, last_lanes(s.out_channels, begin, vectors));
-        };
-        switch (vectors) {
-          case 1:
-            outer_rows<T, 24, 1>(0, rows, tile);
-            break;
-          case 2:
-            outer_rows<T, 12, 2>(0, rows, tile);
-            break;
-          case 3:
-            outer_rows<T, 8, 3>(0, rows, tile);
-            break;
-          default:
-            outer_rows<T, 6, 4>(0, rows, tile);
-            break;
-        }
+    const int64_t width = vectors * kVector, first = begin * kVector;
+    const float* panel = y;  // its own panel, where the words and the width are right
+    if (kPerWord<T> == 2 || width != s.out_channels) {
+      float* const to = scratch(kScratchA, images * pixels * width);
+      pack_map<T>(s, y, first, width, to);
+      panel = to;
+    }
+    for (int64_t k = 0; k < s.kernel; ++k) {
+      const auto tile = [&]<class U, int M, int N>(int64_t m) {
+        outer_tile<U, M, N>(source + k * line + m, lines.data(), static_cast<int64_t>(lines.size()), s.out_width,
+                            s.stride * s.in_channels, panel, w + (k * rows + m) * s.out_channels + first,
+                            s.out_channels, accumulate, last_lanes(s.out_channels, begin, vectors));
+      };
+      switch (vectors) {
+        case 1:
+          outer_rows<T, 24, 1>(0, rows, tile);
+          break;
+        case 2:
+          outer_rows<T, 12, 2>(0, rows, tile);
+          break;
+        case 3:
+          outer_rows<T, 8, 3>(0, rows, tile);
+          break;
+        default:
+          outer_rows<T, 6, 4>(0, rows, tile);
+          break;
       }
     }
   });
 }
 
+/// Some images of a shape: its batch, x and y from image `begin` on.
+ConvShape images_of(ConvShape s, int64_t begin, int64_t most, float*& x, float*& y) {
+  x += begin * (s.x_count() / s.batch);
+  y += begin * (s.y_count() / s.batch);
+  s.batch = std::min(most, s.batch - begin);
+  return s;
+}
+
 template <class T>
 void convolve(const ConvShape& s, Columns columns, float* x, float* w, float* y) {
-  switch (s.direction) {
-    case Direction::kForward:
-      return forward<T>(s, columns, x, w, y);
-    case Direction::kInputGrad:
-      return input_grad<T>(s, columns, x, w, y);
-    case Direction::kWeightGrad:
-      return weight_grad<T>(s, columns, x, w, y);
+  // As many images at a time as keep a panel of y in the second-level cache, and the work space of the others small.
+  constexpr int64_t kPanelFloats = 1 << 16, kImageFloats = 1 << 21;
+  const bool weight_grad = s.direction == Direction::kWeightGrad;
+  const int64_t width = std::min<int64_t>(kTileVectors, columns.end - columns.begin) * kVector;
+  const int64_t most = weight_grad ? kPanelFloats * kPerWord<T> / (s.out_height * s.out_width * width)
+                                   : kImageFloats * s.batch / (s.x_count() + s.y_count());
+  const int64_t step = std::max(kPerWord<T>, most / kPerWord<T> * kPerWord<T>);
+  for (int64_t begin = 0; begin < s.batch; begin += step) {
+    float *some_x = x, *some_y = y;
+    const ConvShape some = images_of(s, begin, step, some_x, some_y);
+    if (weight_grad)
+      weight_grad_block<T>(some, columns, some_x, w, some_y, begin > 0);
+    else if (s.direction == Direction::kForward)
+      forward<T>(some, columns, some_x, w, some_y);
+    else
+      input_grad<T>(some, columns, some_x, w, some_y);
   }
 }
 
