@@ -17,7 +17,8 @@ constexpr double kEpsilon = static_cast<double>(1e-5f), kMomentum = static_cast<
 struct Shape {
   int64_t R, groups, rows, cols;
 };
-const Shape kShapes[] = {{3, 1, 7, 5}, {1, 2, 2, 1}, {2, 1, 5000, 3}, {3, 3, 10, 33}, {1, 1, 700, 64}, {5, 2, 20, 128}};
+const Shape kShapes[] = {{3, 1, 7, 5},    {1, 2, 2, 1},    {2, 1, 5000, 3}, {3, 3, 10, 33},
+                         {1, 1, 700, 64}, {5, 2, 20, 128}, {2, 3, 31, 512}};
 
 /// Mean and 1 / sqrt(variance + epsilon) of n values, `step` apart.
 struct Moments {

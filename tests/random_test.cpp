@@ -52,7 +52,7 @@ TEST(RandomWords, DifferWhenAnyPartOfTheKeyDoes) {
     for (const uint32_t stream : {0u, 1u, 255u})
       for (const uint32_t worker : {0u, 1u, 255u, 256u, (1u << 24) - 1})
         for (const uint64_t iteration : {0ull, 1ull, 1ull << 16, 1ull << 32, 1ull << 40, (1ull << 48) - 1})
-          for (const uint32_t d : {0u, 1u, 255u, 256u, 65535u}) draw(seed, stream, worker, iteration, d);
+          for (const uint32_t d : {0u, 1u, 255u, 256u, 32768u, 65535u}) draw(seed, stream, worker, iteration, d);
   EXPECT_EQ(seen.size(), drawn);
 }
 
