@@ -5,6 +5,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "algorithms/options.h"
 #include "algorithms/preset_files.h"
 #include "engine/text.h"
 #include "engine/toml.h"
@@ -29,6 +30,18 @@ std::vector<Preset> read_presets() {
   }
   std::sort(list.begin(), list.end(), [](const Preset& a, const Preset& b) { return a.name < b.name; });
   return list;
+}
+
+std::vector<std::string> sections_in_order(const nlohmann::json& table) {
+  std::vector<std::string> sections;
+  const auto add = [&](const std::string& section) {
+    if (table.contains(section) && table[section].is_object() &&
+        std::find(sections.begin(), sections.end(), section) == sections.end())
+      sections.push_back(section);
+  };
+  for (const Settings::Option& option : run_options()) add(option.key.substr(0, option.key.find('.')));
+  for (const auto& [section, keys] : table.items()) add(section);
+  return sections;
 }
 
 }  // namespace
@@ -74,13 +87,13 @@ std::string merged_toml(const std::vector<TomlText>& texts) {
     }
   }
   merged.erase("extends");
+  // Notes first, then the sections in the order in which all settings are declared.
   std::string toml;
   for (const auto& [key, value] : merged.items())
     if (!value.is_object()) toml += toml_key(key) + " = " + to_toml(value) + "\n";
-  for (const auto& [section, keys] : merged.items()) {
-    if (!keys.is_object()) continue;
+  for (const std::string& section : sections_in_order(merged)) {
     toml += (toml.empty() ? "[" : "\n[") + toml_key(section) + "]\n";
-    for (const auto& [key, value] : keys.items()) toml += toml_key(key) + " = " + to_toml(value) + "\n";
+    for (const auto& [key, value] : merged[section].items()) toml += toml_key(key) + " = " + to_toml(value) + "\n";
   }
   return toml;
 }

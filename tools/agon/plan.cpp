@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "algorithms/trainer.h"
 #include "tools/agon/commands.h"
@@ -26,11 +27,10 @@ std::string sides(const json& traffic, const std::string& who, const std::string
 }
 
 void print_traffic(const json& traffic, const std::string& title, const std::string& when) {
-  std::vector<std::string> kinds;
-  for (const char* side : {"server", "worker"}) {
-    const json sent = traffic.value(json::json_pointer(fmt::format("/{}/{}", side, when)), json::object());
-    for (const auto& [kind, entry] : sent.items())
-      if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
+  std::set<std::string> kinds;
+  for (const std::string who : {"server", "worker"}) {
+    const json entries = traffic.value(json::json_pointer("/" + who + "/" + when), json::object());
+    for (const auto& [kind, entry] : entries.items()) kinds.insert(kind);
   }
   if (kinds.empty()) return;
   fmt::print("\n{:<28}{:<36}{}\n", title, "at a worker", "at the server");

@@ -74,11 +74,10 @@ void Progress::logged(const LogRecord& record) {
 }
 
 void Progress::evaluated(int64_t, double, const Scores& scores) {
-  if (!scores.note.empty() && scores_.empty()) {
+  if (!scores.note.empty() && !note_said_) {
     clear();
     fmt::print(stderr, "no scores: {}\n", scores.note);
-    scores_ = " ";  // said once
-    return;
+    note_said_ = true;
   }
   scores_ = scores.text();
 }

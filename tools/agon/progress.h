@@ -26,7 +26,7 @@ class Progress : public Observer {
   void clear();  ///< takes the bar away, so that a message can have the line
 
   bool terminal_;
-  bool bar_shown_ = false;
+  bool bar_shown_ = false, note_said_ = false;
   std::chrono::steady_clock::time_point last_shown_;
   std::string scores_;
 };

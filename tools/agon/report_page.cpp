@@ -175,8 +175,7 @@ std::string result_table(const std::vector<ReportedRun>& runs) {
     for (const ScoreKind& score : shown) html += "<td>" + cell(scores, score.key);
     double bytes = 0;
     const json traffic = summary.value("traffic", json::object());
-    for (const auto& [kind, entry] : traffic.items())
-      bytes += entry.value("bytes", 0.0);
+    for (const auto& [kind, entry] : traffic.items()) bytes += entry.value("bytes", 0.0);
     html += fmt::format("<td>{}<td>{}<td>{}<td><code>{}</code>\n", cell(summary, "iterations_per_second"),
                         clock_time(summary.value("seconds_training", -1.0)), mebibytes(bytes),
                         escaped(summary.value("weights_hash", "–")));
