@@ -16,7 +16,9 @@ struct PhiloxBlock {
 
 AGON_DEVICE_INLINE PhiloxBlock philox(PhiloxBlock counter, uint32_t key_low, uint32_t key_high) {
   uint32_t a = counter.word[0], b = counter.word[1], c = counter.word[2], d = counter.word[3];
+#ifndef __CUDACC__  // nvcc unrolls by itself
 #pragma GCC unroll 10
+#endif
   for (int round = 0; round < 10; ++round) {
     const uint64_t p = uint64_t{0xD2511F53u} * a, q = uint64_t{0xCD9E8D57u} * c;
     const uint32_t next_a = static_cast<uint32_t>(q >> 32) ^ b ^ key_low;
