@@ -68,16 +68,6 @@ install_packages() {
   rm -f "$log"
 }
 
-# The first Python that imports all the modules named; fails when there is none.
-python_with() {
-  local modules python
-  modules=$(IFS=,; echo "$*")
-  for python in python3 /usr/bin/python3; do
-    if "$python" -c "import $modules" >/dev/null 2>&1; then echo "$python"; return 0; fi
-  done
-  return 1
-}
-
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   set -euo pipefail
   install_packages "$@"
