@@ -3,6 +3,7 @@
 // What the tests of data sets share: a scratch folder, files of the raw formats made by hand, and real data if present.
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <cstdlib>
@@ -21,8 +22,8 @@ class ScratchFolder {
  public:
   ScratchFolder() {
     const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    path_ =
-        std::filesystem::path(testing::TempDir()) / fmt::format("agon-{}-{}", test->test_suite_name(), test->name());
+    path_ = std::filesystem::path(testing::TempDir()) /
+            fmt::format("agon-{}-{}-{}", test->test_suite_name(), test->name(), getpid());
     std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }

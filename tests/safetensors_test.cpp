@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "engine/text.h"
-#include "kernels/error.h"
+#include "tests/data_files.h"
 
 namespace agon {
 namespace {
@@ -18,16 +18,9 @@ namespace fs = std::filesystem;
 
 class SafetensorsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              ("agon-" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   std::string path(const std::string& name) const { return folder_ / name; }
 
-  fs::path folder_;
+  ScratchFolder folder_;
 };
 
 /// A file image from a header and `payload` zero bytes.
@@ -83,7 +76,7 @@ TEST_F(SafetensorsTest, TooShortStreamLeavesNothingBehind) {
   SafetensorsWriter writer;
   writer.add_streamed("x", "U8", {10}, [](const SafetensorsWriter::Sink& sink) { sink("abc", 3); });
   EXPECT_THROW(writer.write(path("x")), Error);
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 TEST_F(SafetensorsTest, VerifyFindsEveryFlippedTensorByte) {
@@ -193,7 +186,7 @@ TEST_F(SafetensorsTest, DeeplyNestedHeaderIsRefused) {
 }
 
 TEST_F(SafetensorsTest, MissingFileAndFolderAreDataErrors) {
-  for (const std::string& bad : {path("absent"), folder_.string(), std::string("/dev/null")}) {
+  for (const std::string& bad : {path("absent"), folder_.path(), std::string("/dev/null")}) {
     try {
       SafetensorsFile::open(bad);
       ADD_FAILURE() << bad;
@@ -213,7 +206,7 @@ TEST_F(SafetensorsTest, FailedWriteKeepsTheOldFileAndRemovesTheNew) {
                                 }),
                Error);
   EXPECT_EQ(read_text(path("file")), "old");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
 }
 
 TEST_F(SafetensorsTest, FullDiskIsARunErrorAndLeavesNothing) {
@@ -238,13 +231,13 @@ TEST_F(SafetensorsTest, FullDiskIsARunErrorAndLeavesNothing) {
   EXPECT_EQ(fault, Fault::kRun);
   EXPECT_NE(sentence.find("cannot write"), std::string::npos) << sentence;
   EXPECT_EQ(read_text(path("file")), "old");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
 }
 
 TEST_F(SafetensorsTest, UnwritablePlacesAreRunErrors) {
   write_atomically(path("file"), "a file where a folder should be");
   for (const std::string& bad :
-       {path("no/such/folder/file"), path("file/below"), folder_.string(), std::string("/dev/null")}) {
+       {path("no/such/folder/file"), path("file/below"), folder_.path(), std::string("/dev/null")}) {
     try {
       write_atomically(bad, "text");
       ADD_FAILURE() << bad;
@@ -260,7 +253,7 @@ TEST_F(SafetensorsTest, LeftoverOfAKilledWriterIsReused) {
   write_atomically(path(".file.partial"), std::string(100, 'x'));
   write_atomically(path("file"), "new");
   EXPECT_EQ(read_text(path("file")), "new");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1);
 }
 
 TEST(Checksum, KnownValuesAndAnyDivision) {
