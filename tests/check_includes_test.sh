@@ -24,6 +24,7 @@ expect pass tools/agon/main.cpp '#include "algorithms/algorithm.h"'
 expect pass kernels/cpu/gemm.cpp '#include <dnnl.hpp>'
 expect pass kernels/cuda/gemm.cu '#include <cublas_v2.h>'
 expect pass engine/comm/mpi.cpp '#include <mpi.h>'
+expect pass tools/agon-bench/gemm.cpp '#include "kernels/cpu/baseline.h"'
 expect fail kernels/ops.h '#include "engine/fleet.h"' 'kernels must not include engine'
 expect fail engine/fleet.cpp '  #  include "datasets/dataset.h"' 'engine must not include datasets'
 expect fail datasets/split.h '#include <algorithms/algorithm.h>' 'datasets must not include algorithms'
@@ -32,6 +33,7 @@ expect fail engine/fleet.cpp '#include <oneapi/dnnl/dnnl.hpp>' 'private to kerne
 expect fail kernels/cpu/device.cpp '#include <cuda_runtime.h>' 'private to kernels/cuda'
 expect fail engine/world.cpp '#include <nccl.h>' 'private to engine/comm'
 expect fail engine/world.cpp '#include "kernels/cpu/stream.h"' 'private to kernels'
+expect fail tools/agon/info.cpp '#include "kernels/cpu/stream.h"' 'private to kernels'
 expect fail engine/world.cpp '#include "../kernels/device.h"' 'relative to the root'
 
 rm -rf "${tree:?}"/*
