@@ -12,8 +12,9 @@
 namespace agon {
 
 enum class MessageKind { kBatches, kLabels, kFeedback, kDiscriminators, kGenerators, kControl };
-inline constexpr std::array kMessageKinds = {MessageKind::kBatches,        MessageKind::kLabels,     MessageKind::kFeedback,
-                                      MessageKind::kDiscriminators, MessageKind::kGenerators, MessageKind::kControl};
+inline constexpr std::array kMessageKinds = {MessageKind::kBatches,    MessageKind::kLabels,
+                                             MessageKind::kFeedback,   MessageKind::kDiscriminators,
+                                             MessageKind::kGenerators, MessageKind::kControl};
 std::string name(MessageKind kind);  ///< "batches", "labels", "feedback", ...
 
 /// A participant: worker 0 .. N-1 or the server.
