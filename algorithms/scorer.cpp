@@ -17,6 +17,7 @@ namespace {
 
 constexpr const char* kFileKind = "agon scorer";
 constexpr int64_t kChunk = 100;  // pictures per forward pass: one layout for all uses, little memory
+constexpr int64_t kMostSide = 1 << 14, kMostValues = 1 << 22;  // of a picture; a file that claims more is damaged
 constexpr int64_t kUsualSteps = 3000, kStepsPerReport = 50;
 constexpr float kScale = 1.f / 128, kShift = -1.f;  // (uint8 - 128) / 128
 
@@ -162,7 +163,9 @@ Scorer Scorer::open(std::shared_ptr<Device> device, const std::string& path) {
   std::vector<float> weights, state;
   try {
     card = card_of(nlohmann::json::parse(file.metadata("card")));
-    if (std::min({card.input.height, card.input.width, card.input.channels, card.classes}) < 1)
+    const auto possible = [](int64_t side) { return side >= 1 && side <= kMostSide; };
+    if (!possible(card.input.height) || !possible(card.input.width) || !possible(card.input.channels) ||
+        card.input.size() > kMostValues || card.classes < 1)
       fail(Fault::kData, "it claims pictures of {} in {} classes", card.input.text(), card.classes);
     const auto network = scorer_network(card);
     if (network->output() != Shape{1, 1, card.classes} || network->steps().size() < 2 || network->state() != 0)

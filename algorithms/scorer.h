@@ -14,7 +14,7 @@ namespace agon {
 
 /// How a scorer is trained: Adam, learning rate falling to 0 along half a cosine, each epoch in a fresh order.
 struct ScorerOptions {
-  int64_t epochs = 0;  ///< 0: as many as make about 3,000 steps, at least 4
+  int64_t epochs = 0;  ///< 0: as many as make about 3,000 steps, from 4 to 40
   int64_t batch = 100;
   double learning_rate = 1e-3;
   uint64_t seed = 1;

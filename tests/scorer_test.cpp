@@ -196,6 +196,13 @@ TEST(Scorer, RefusesFilesThatAreNone) {
   strange.metadata("card", R"({"height": -3})");
   strange.write(folder / "strange.safetensors");
 
+  SafetensorsWriter huge;
+  huge.add("0.weight", "F32", {1}, &number);
+  huge.metadata("kind", "agon scorer");
+  huge.metadata("card", R"({"height": 4000000000000, "width": 4000000000000, "channels": 1, "classes": 2,
+      "layers": "[\"flatten\", \"dense 2\"]", "source": "", "data_checksum": "", "accuracy": 1, "tested": 1, "tested_on": "test"})");
+  huge.write(folder / "huge.safetensors");
+
   const auto open = [&](const std::string& name) { return [&, name] { Scorer::open(cpu(), folder / name); }; };
   folder.put("flipped.safetensors", flipped);
   folder.put("short.safetensors", bytes.substr(0, bytes.size() / 2));
@@ -207,7 +214,26 @@ TEST(Scorer, RefusesFilesThatAreNone) {
       {"none", open("none.safetensors"), "none.safetensors"},
       {"a generator", open("other.safetensors"), "not a scorer"},
       {"no card", open("strange.safetensors"), "cannot be read"},
+      {"a huge picture", open("huge.safetensors"), "pictures of"},
   });
+}
+
+TEST(Scorer, TakesPicturesOfAnySize) {
+  for (const Shape& shape : {Shape{1, 1, 1}, Shape{3, 5, 2}, Shape{32, 32, 3}, Shape{64, 64, 1}, Shape{70, 9, 1}}) {
+    const Dataset pictures = noise(shape, 6);
+    const Dataset labelled({.name = "noise",
+                            .count = 6,
+                            .channels = shape.channels,
+                            .height = shape.height,
+                            .width = shape.width,
+                            .images = pictures.images(),
+                            .labels = {0, 1, 2, 0, 1, 2}});
+    Scorer scorer = train_scorer(cpu(), {labelled, std::nullopt}, {.epochs = 1, .batch = 3});
+    const Scorer::View view = scorer.look(pictures_of(labelled, numbers(0, 6)), 6);
+    EXPECT_EQ(view.classes, 3);
+    ASSERT_EQ(view.logits.size(), 18u);
+    for (float logit : view.logits) EXPECT_TRUE(std::isfinite(logit)) << shape.text();
+  }
 }
 
 TEST(Scorer, RefusesWhatItCannotLearnFrom) {
