@@ -389,11 +389,13 @@ struct Advance {
 }  // namespace ops
 
 /// The list of all operations; devices declare and define one `run` for each.
-#define AGON_OPERATIONS(X)                                                                                           \
-  X(Gemm)                                                                                                            \
-  X(Convolution) X(BiasActivation) X(BiasActivationGrad) X(BatchNorm) X(BatchNormGrad) X(LayerNorm) X(LayerNormGrad) \
-      X(Dropout) X(Pool) X(PoolGrad) X(Upsample) X(UpsampleGrad) X(Transpose) X(Embedding) X(EmbeddingGrad)          \
-          X(MinibatchDiscrimination) X(MinibatchDiscriminationGrad) X(GanLoss) X(SoftmaxLoss) X(Adam) X(Sgd)         \
-              X(RmsProp) X(Clip) X(Fill) X(RandomFill) X(RandomLabels) X(Gather) X(Mix) X(Select) X(Axpby) X(Advance)
+// clang-format off
+#define AGON_OPERATIONS(X) \
+  X(Gemm) X(Convolution) X(BiasActivation) X(BiasActivationGrad) X(BatchNorm) X(BatchNormGrad) \
+  X(LayerNorm) X(LayerNormGrad) X(Dropout) X(Pool) X(PoolGrad) X(Upsample) X(UpsampleGrad) \
+  X(Transpose) X(Embedding) X(EmbeddingGrad) X(MinibatchDiscrimination) \
+  X(MinibatchDiscriminationGrad) X(GanLoss) X(SoftmaxLoss) X(Adam) X(Sgd) X(RmsProp) X(Clip) X(Fill) \
+  X(RandomFill) X(RandomLabels) X(Gather) X(Mix) X(Select) X(Axpby) X(Advance)
+// clang-format on
 
 }  // namespace agon
