@@ -31,9 +31,10 @@ bool is_conditional(const Settings& settings, int64_t classes) {
 GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t data_classes) {
   const int64_t classes = is_conditional(settings, data_classes) ? data_classes : 0;
   constexpr int64_t kMost = 1 << 20;
+  constexpr int64_t kMostLocalSteps = 250;  // each is a random draw of its own, of 2^16 / Network::kMostLayers
   GamePlan plan{.precision = settings.text("run.precision") == "bf16" ? Precision::kBf16 : Precision::kFp32,
                 .batch = settings.integer("algorithm.batch", 1, kMost),
-                .local_steps = settings.integer("algorithm.local_steps", 1, kMost),
+                .local_steps = settings.integer("algorithm.local_steps", 1, kMostLocalSteps),
                 .workers = settings.integer("world.workers", 1, kMost),
                 .seed = static_cast<uint64_t>(settings.integer("run.seed", 0))};
   plan.loss.kind = parse_loss(settings.text("gan.loss"));

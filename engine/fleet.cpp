@@ -1,5 +1,6 @@
 #include "engine/fleet.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
@@ -147,7 +148,7 @@ const Fleet::Layout& Fleet::layout(int64_t batch, int64_t groups) {
 LayerCall Fleet::call(size_t index, const Layout& layout) {
   const Network::Step& step = network_->steps()[index];
   const Layout::Place& place = layout.places[index];
-  const int64_t stride = layout.total();
+  const int64_t stride = workspace_stride();
   const auto tensor = [&](int64_t offset, const Shape& shape) {
     Tensor t = offset < 0 ? latest_input_ : Tensor{workspace_.data() + offset, replicas_, layout.batch, shape, stride};
     t.shape = shape;
@@ -170,7 +171,7 @@ LayerCall Fleet::call(size_t index, const Layout& layout) {
   c.saved = {workspace_.data() + place.saved, stride};
   c.labels = latest_pass_.labels.block();
   c.key = latest_pass_.key;
-  c.key.draw = latest_pass_.key.draw * 64 + static_cast<uint32_t>(index);
+  c.key.draw = latest_pass_.key.draw * Network::kMostLayers + static_cast<uint32_t>(index);
   return c;
 }
 
@@ -180,6 +181,9 @@ Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
          network_->input().text(), network_->name(), x.replicas, x.batch, x.shape.text());
   if (network_->takes_labels() && !pass.labels)
     fail(Fault::kUsage, "the {} needs class labels, but was given none", network_->name());
+  if (pass.groups < 1 || x.batch % pass.groups != 0)
+    fail(Fault::kUsage, "{} samples do not make {} groups of equal size, in the {}", x.batch, pass.groups,
+         network_->name());
   const Layout& plan = layout(x.batch, pass.groups);
   if (plan.total() * capacity_ > workspace_.size()) workspace_ = Buffer<float>(device_, plan.total() * capacity_);
   latest_ = &plan;
@@ -196,27 +200,37 @@ Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
 Tensor Fleet::step_output(size_t step) const {
   const int64_t offset = latest_->places[step].y;
   Tensor t =
-      offset < 0 ? latest_input_ : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, latest_->total()};
+      offset < 0 ? latest_input_ : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, workspace_stride()};
   t.shape = network_->steps()[step].out;
   return t;
 }
 
+void Fleet::expect_training_pass() const {
+  if (!options_.trains || !latest_ || !latest_pass_.training)
+    fail(Fault::kUsage, "the {} was asked for gradients without a forward pass in training mode", network_->name());
+}
+
 Tensor Fleet::output_gradient() {
-  return {workspace_.data() + latest_->activations, replicas_, latest_->batch, network_->output(), latest_->total()};
+  expect_training_pass();
+  return {workspace_.data() + latest_->activations, replicas_, latest_->batch, network_->output(), workspace_stride()};
 }
 
 Tensor Fleet::backward(Grads wanted) { return backward(output_gradient(), wanted); }
 
 Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
+  const auto learns = [](const Parameter& parameter) { return parameter.trained(); };
+  expect_training_pass();
   const std::vector<Network::Step>& steps = network_->steps();
   const auto gradient_buffer = [&](int which, const Shape& shape) {
     return Tensor{workspace_.data() + latest_->activations + which * latest_->gradient, replicas_, latest_->batch,
-                  shape, latest_->total()};
+                  shape, workspace_stride()};
   };
-  // With Grads::kParams nothing is computed below the first layer that has weights.
+  // With Grads::kParams nothing is computed below the first layer that has weights to learn.
   size_t last = 0;
   if (wanted == Grads::kParams)
-    while (last < steps.size() && (steps[last].view || steps[last].parameters.empty())) ++last;
+    while (last < steps.size() &&
+           (steps[last].view || std::none_of(steps[last].parameters.begin(), steps[last].parameters.end(), learns)))
+      ++last;
 
   Tensor gradient = dy;
   int free_buffer = dy.data == output_gradient().data ? 1 : 0;

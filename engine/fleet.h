@@ -61,7 +61,8 @@ class Fleet {
   Tensor step_output(size_t step) const;
   /// Where the loss writes d(loss)/d(output) for the latest forward pass.
   Tensor output_gradient();
-  /// Backpropagates output_gradient() (or dy) through the latest forward pass. Gradients are overwritten.
+  /// Backpropagates output_gradient() (or dy) through the latest forward pass, which must have been a training one.
+  /// Gradients are overwritten, and so is dy.
   /// Returns dx [R, B, input] (null with Grads::kParams).
   Tensor backward(Grads wanted);
   Tensor backward(const Tensor& dy, Grads wanted);
@@ -108,7 +109,11 @@ class Fleet {
  private:
   struct Layout;
   const Layout& layout(int64_t batch, int64_t groups);
+  /// The same for all layouts: a thread may take one replica through passes of different sizes before another thread has
+  /// begun with the next replica, so these must not overlap.
+  int64_t workspace_stride() const { return workspace_.size() / capacity_; }
   LayerCall call(size_t step, const Layout& layout);
+  void expect_training_pass() const;
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<const Network> network_;

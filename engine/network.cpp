@@ -15,17 +15,30 @@ Init parse_init(const std::string& name) {
   fail(Fault::kUsage, "unknown initialisation \"{}\", expected glorot, torch or normal", name);
 }
 
+namespace {
+
+/// Whether a product is larger than any that agon allocates; in floating point, so that it cannot overflow.
+bool too_many(const std::vector<int64_t>& factors) {
+  constexpr double kMost = 1u << 31;
+  double product = 1;
+  for (int64_t factor : factors) product *= static_cast<double>(factor);
+  return product > kMost;
+}
+
+}  // namespace
+
 Network::Network(std::string name, const Shape& input, const std::vector<LayerSpec>& layers)
     : name_(std::move(name)), input_(input) {
   if (layers.empty()) fail(Fault::kUsage, "the {} has no layers", name_);
-  constexpr int64_t kMostValues = int64_t{1} << 31;
+  if (layers.size() > kMostLayers)
+    fail(Fault::kUsage, "the {} has {} layers, expected at most {}", name_, layers.size(), kMostLayers);
   Shape shape = input;
   // A class embedding in front is a module of its own in PyTorch; the others are numbered as in nn.Sequential.
   int64_t index = layers.front().type == "class_embedding" ? -1 : 0;
   for (const LayerSpec& spec : layers) {
     Step step{.layer = make_layer(spec), .kind = spec.type, .index = index++, .in = shape};
     step.out = step.layer->output(shape);
-    if (step.out.size() <= 0 || step.out.size() > kMostValues)
+    if (too_many({step.out.height, step.out.width, step.out.channels}))
       fail(Fault::kUsage, "{}: an output of {} is too large", spec.where, step.out.text());
     step.view = step.layer->is_view(shape);
     if (const auto activation = step.layer->activation();
@@ -35,8 +48,8 @@ Network::Network(std::string name, const Shape& input, const std::vector<LayerSp
     for (const Parameter& parameter : step.parameters) {
       int64_t& count = parameter.trained() ? parameters_ : state_;
       step.offsets.push_back(count);
-      count += parameter.size();
-      if (count > kMostValues) fail(Fault::kUsage, "{}: {} weights and more are too many", spec.where, count);
+      if (too_many(parameter.dims) || too_many({count += parameter.size()}))
+        fail(Fault::kUsage, "{}: {} weights are too many", spec.where, fmt::join(parameter.dims, " x "));
     }
     shape = step.out;
     steps_.push_back(std::move(step));
@@ -143,9 +156,6 @@ std::vector<LayerSpec> parse_layers(const nlohmann::json& list, const std::strin
   if (!list.is_array() || list.empty())
     fail(Fault::kUsage, "the layers of the {} are {}, expected a list such as [\"dense 512\", \"tanh\"]", network,
          list.dump());
-  constexpr size_t kMostLayers = 1000;
-  if (list.size() > kMostLayers)
-    fail(Fault::kUsage, "the {} has {} layers, expected at most {}", network, list.size(), kMostLayers);
   std::vector<LayerSpec> specs;
   for (const auto& entry : list) {
     std::string where = fmt::format("layer {} of the {}", specs.size() + 1, network);

@@ -19,6 +19,9 @@ Init parse_init(const std::string& name);
 /// weights.
 class Network {
  public:
+  /// So that the random draws of every layer of a pass have numbers of their own.
+  static constexpr uint32_t kMostLayers = 256;
+
   struct Step {
     std::shared_ptr<Layer> layer;
     std::string kind;

@@ -55,7 +55,10 @@ class ActivationLayer final : public Layer {
 template <Activation kind>
 std::unique_ptr<Layer> make(const LayerSpec& spec) {
   constexpr float kSlope = kind == Activation::kElu ? 1.0f : 0.2f;
-  return std::make_unique<ActivationLayer>(kind, static_cast<float>(spec.number("slope", kSlope)));
+  const double slope = spec.number("slope", kSlope);
+  // The derivative is read off the output, whose sign must be the input's.
+  if (!(slope >= 0 && slope < 1e6)) fail(Fault::kUsage, "{}: \"slope\" is {}, expected 0 or more", spec.where, slope);
+  return std::make_unique<ActivationLayer>(kind, static_cast<float>(slope));
 }
 
 const LayerRegistration relu{{"relu", {}, "max(x, 0)", make<Activation::kRelu>}};

@@ -105,21 +105,29 @@ class LayerNorm final : public Layer {
   float epsilon_;
 };
 
+float epsilon(const LayerSpec& spec) {
+  const double value = spec.number("epsilon", 1e-5);
+  if (!(value > 0 && value < 1)) fail(Fault::kUsage, "{}: \"epsilon\" is {}, expected 0 to 1", spec.where, value);
+  return static_cast<float>(value);
+}
+
+float momentum(const LayerSpec& spec) {
+  const double value = spec.number("momentum", 0.1);
+  if (!(value >= 0 && value <= 1)) fail(Fault::kUsage, "{}: \"momentum\" is {}, expected 0 to 1", spec.where, value);
+  return static_cast<float>(value);
+}
+
 const LayerRegistration batch_norm{{"batch_norm",
                                     {"momentum", "epsilon"},
                                     "batch normalisation: momentum = 0.1, epsilon = 1e-5",
                                     [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
-                                      return std::make_unique<BatchNorm>(
-                                          static_cast<float>(spec.number("momentum", 0.1)),
-                                          static_cast<float>(spec.number("epsilon", 1e-5)));
+                                      return std::make_unique<BatchNorm>(momentum(spec), epsilon(spec));
                                     }}};
-const LayerRegistration layer_norm{{"layer_norm",
-                                    {"epsilon"},
-                                    "layer normalisation over the channels: epsilon = 1e-5",
-                                    [](const LayerSpec& spec) -> std::unique_ptr<Layer> {
-                                      return std::make_unique<LayerNorm>(
-                                          static_cast<float>(spec.number("epsilon", 1e-5)));
-                                    }}};
+const LayerRegistration layer_norm{
+    {"layer_norm",
+     {"epsilon"},
+     "layer normalisation over the channels: epsilon = 1e-5",
+     [](const LayerSpec& spec) -> std::unique_ptr<Layer> { return std::make_unique<LayerNorm>(epsilon(spec)); }}};
 
 }  // namespace
 }  // namespace agon

@@ -35,9 +35,10 @@ class Reshape final : public Layer {
   Shape output(const Shape& in) const override {
     if (!in.flat())
       fail(Fault::kUsage, "{}: expected a flat input, got {}; put \"flatten\" before it", where_, in.text());
-    if (in.size() != shape_.size())
-      fail(Fault::kUsage, "{}: {} are {} numbers, but the input has {}", where_, shape_.text(), shape_.size(),
-           in.text());
+    // Side by side first: absurd sides must not overflow the product.
+    const int64_t most = in.size();
+    if (shape_.height > most || shape_.width > most || shape_.channels > most || shape_.size() != most)
+      fail(Fault::kUsage, "{}: {} cannot be made of an input of {}", where_, shape_.text(), in.text());
     return shape_;
   }
   bool is_view(const Shape&) const override { return shape_.channels == 1 || shape_.flat(); }
