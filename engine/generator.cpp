@@ -114,8 +114,11 @@ std::vector<uint8_t> Generator::pictures(const std::vector<int32_t>& labels, uin
     const Tensor x = sample(chunk, seed, stream, iteration, static_cast<int64_t>(begin));
     std::vector<float> values(static_cast<size_t>(x.size_per_replica()));
     device_->download(values.data(), x.data, values.size() * sizeof(float));
-    for (float v : values)
+    for (float v : values) {
+      if (!std::isfinite(v))
+        fail(Fault::kRun, "the generator makes pixels that are not numbers: its training has diverged");
       pictures.push_back(static_cast<uint8_t>(std::clamp(std::lround((v + 1.f) * 127.5f), 0L, 255L)));
+    }
   }
   return pictures;
 }
