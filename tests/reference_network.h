@@ -41,7 +41,7 @@ struct LayerWork {
   }
   double number(const char* key, double otherwise) const { return spec.number(key, otherwise); }
   int64_t integer(const char* key, int64_t otherwise) const {
-    return static_cast<int64_t>(number(key, double(otherwise)));
+    return static_cast<int64_t>(number(key, static_cast<double>(otherwise)));
   }
 };
 
