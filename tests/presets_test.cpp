@@ -39,7 +39,9 @@ TEST(Presets, AllResolveAndCanBePlanned) {
     SCOPED_TRACE(preset.name);
     EXPECT_FALSE(preset.about.empty());
     const Settings settings = resolve_settings(preset.toml, preset.name, {"run.iterations=20"});
-    if (preset.name != "quickstart") EXPECT_EQ(preset.name.rfind(settings.text("algorithm.name") + "-", 0), 0u);
+    if (preset.name != "quickstart") {
+      EXPECT_EQ(preset.name.rfind(settings.text("algorithm.name") + "-", 0), 0u);
+    }
     const nlohmann::json planned = plan(settings, shape_of(settings.text("data.path")));
     EXPECT_GT(planned["parameters"]["generator"].get<int64_t>(), 0);
     EXPECT_EQ(planned["workers"], settings.integer("world.workers"));

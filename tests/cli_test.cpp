@@ -1,0 +1,387 @@
+// The agon command as scripts and people use it: exit codes, one-sentence errors, run folders, --json, interruption,
+// kill -9 and full disks.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct Outcome {
+  int code = -1;  ///< exit code, or 128 + signal
+  std::string out, err;
+
+  std::string last_line() const {
+    std::string text = out;
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text.substr(text.rfind('\n') + 1);
+  }
+};
+
+/// A folder of its own for each test, in which `agon` runs.
+class Cli : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (fs::temp_directory_path() / "agon-cli-XXXXXX").string();
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  /// Starts a shell command line in which `agon` is the program under test.
+  pid_t start(const std::string& command) {
+    const std::string script =
+        "cd '" + folder_.string() + "' && agon() { exec '" AGON_BINARY_DIR "/bin/agon' \"$@\"; } && " + command;
+    const pid_t child = fork();
+    if (child != 0) return child;
+    for (const auto& [file, descriptor] : {std::pair{"stdout", STDOUT_FILENO}, {"stderr", STDERR_FILENO}}) {
+      const int target = open((folder_ / file).c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      dup2(target, descriptor);
+    }
+    unsetenv("AGON_DATA");
+    setenv("AGON_CACHE", (folder_ / "cache").c_str(), 1);
+    execl("/bin/sh", "sh", "-c", script.c_str(), nullptr);
+    _exit(127);
+  }
+  Outcome finish(pid_t child) {
+    int status = 0;
+    waitpid(child, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(folder_ / "stdout"),
+            contents(folder_ / "stderr")};
+  }
+  Outcome run(const std::string& command) { return finish(start(command)); }
+
+  /// Waits until `ready`, for at most a minute.
+  static bool wait_for(const std::function<bool()>& ready) {
+    for (int i = 0; i < 6000; ++i) {
+      if (ready()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+
+  fs::path folder_;
+};
+
+// A small world that trains hundreds of iterations in a second.
+const std::string kSmall =
+    "md-gan-ring-mlp --set run.threads=1 --set world.workers=3 --set algorithm.batch=8 --set run.evaluate_every=0 "
+    "--set run.sample_every=0 "
+    "--set generator.layers='[\"dense 16\", \"relu\", \"dense 2\"]' "
+    "--set discriminator.layers='[\"dense 16\", \"leaky_relu 0.2\", \"dense heads\"]' ";
+
+TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
+  struct Row {
+    const char* command;
+    int code;
+    std::vector<std::string> says;
+  };
+  std::ofstream(folder_ / "bad.toml") << "[algorithm]\nname = \"md-gan\"\nbatch = \"ten\"\n";
+  std::ofstream(folder_ / "torn.toml") << "[algorithm\nname = 1";
+  std::ofstream(folder_ / "corrupt.safetensors") << "not a data set at all";
+  std::ofstream(folder_ / "file") << "x";
+  fs::create_directory(folder_ / "foreign");
+  std::ofstream(folder_ / "foreign/thesis.tex") << "x";
+  const std::vector<Row> rows = {
+      {"agon trian", 2, {"did you mean \"train\"?"}},
+      {"agon train", 2, {"expects a preset"}},
+      {"agon train md-gan-ring-mlp --iteration 3", 2, {"--iteration", "--iterations"}},
+      {"agon train md-gan-ring-mpl", 2, {"did you mean \"md-gan-ring-mlp\"?"}},
+      {"agon train nowhere.toml", 2, {"no settings file nowhere.toml"}},
+      {"agon train bad.toml", 2, {"algorithm.batch is \"ten\"", "expected an integer", "bad.toml line 3"}},
+      {"agon train torn.toml", 2, {"torn.toml line 1", "TOML"}},
+      {"agon train md-gan-ring-mlp --set algorithm.kapa=1", 2, {"algorithm.kapa", "did you mean \"algorithm.kappa\"?"}},
+      {"agon train md-gan-ring-mlp --set algorithm.kappa=11", 2, {"algorithm.kappa is 11", "10"}},
+      {"agon train md-gan-ring-mlp --set algorithm.batch=6000", 2, {"algorithm.batch is 6000", "5000"}},
+      {"agon train md-gan-ring-mlp --set algorithm.name=md-gun", 2, {"md-gun", "md-gan"}},
+      {"agon train md-gan-ring-mlp --set run.device=cuda:0", 2, {"cuda"}},
+      {"agon train md-gan-ring-mlp --seed one", 2, {"run.seed is \"one\""}},
+      {"agon train md-gan-ring-mlp --iterations 0", 2, {"run.iterations is 0", "at least 1"}},
+      {"agon train md-gan-mnist-mlp --data ring", 2, {"2 features", "28x28"}},
+      {"agon train md-gan-ring-mlp --out file", 2, {"file"}},
+      {"agon train md-gan-ring-mlp --out file/run", 2, {"file/run", "--out"}},
+      {"agon train md-gan-ring-mlp --out foreign", 2, {"foreign", "--out"}},
+      {"agon train --resume --out nothing", 2, {"no run in nothing"}},
+      {"agon train md-gan-mnist-mlp", 3, {"mnist", "--data"}},
+      {"agon train md-gan-mnist-mlp --data nowhere/mnist", 3, {"nowhere/mnist"}},
+      {"agon train md-gan-mnist-mlp --data corrupt.safetensors", 3, {"corrupt.safetensors"}},
+      {"agon plan md-gan-mnist-mlp --set algorithm.kappa=11", 2, {"algorithm.kappa is 11"}},
+      {"agon plan", 2, {"PRESET"}},
+      {"agon sample nowhere --count 3 --out x.png", 3, {"nowhere"}},
+      {"agon sample corrupt.safetensors --count 3 --out x.png", 3, {"corrupt.safetensors"}},
+      {"agon sample file --count 3 --out x.gif", 2, {".png or .safetensors"}},
+      {"agon eval corrupt.safetensors --data ring", 3, {"corrupt.safetensors"}},
+      {"agon scorer --data ring --out s.safetensors", 2, {}},
+      {"agon data convet a b c", 2, {"did you mean \"convert\"?"}},
+      {"agon data convert mnits a b.safetensors", 2, {"mnits", "mnist"}},
+      {"agon data convert mnist nowhere b.safetensors", 3, {"nowhere"}},
+      {"agon data info corrupt.safetensors", 3, {"corrupt.safetensors"}},
+      {"agon data synth stroke x.safetensors", 2, {"strokes"}},
+      {"agon presets md-gan", 2, {"did you mean"}},
+      {"agon report foreign --out r.html", 3, {"foreign", "run folder"}},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.command);
+    const Outcome outcome = run(row.command);
+    EXPECT_EQ(outcome.code, row.code) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_EQ(outcome.err.rfind("agon: ", 0), 0u) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    for (const std::string& words : row.says) EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "runs")) << "a run that cannot start must not leave a folder";
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "foreign"), fs::directory_iterator{}), 1);
+}
+
+TEST_F(Cli, HelpAndListsGoToStdout) {
+  for (const char* command :
+       {"agon", "agon --help", "agon train --help", "agon data convert --help", "agon --version", "agon info",
+        "agon presets", "agon presets quickstart", "agon presets quickstart --all"}) {
+    SCOPED_TRACE(command);
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.code, 0);
+    EXPECT_EQ(outcome.err, "");
+    EXPECT_GT(outcome.out.size(), 5u);
+  }
+  // What `presets NAME` prints is a settings file that means the same.
+  EXPECT_EQ(run("agon presets md-gan-celeba-cnn > own.toml").code, 0);
+  EXPECT_EQ(run("agon plan own.toml --json").last_line(), run("agon plan md-gan-celeba-cnn --json").last_line());
+}
+
+TEST_F(Cli, PlanKeepsItsContract) {
+  const Outcome outcome = run("agon plan md-gan-cifar10-cnn --json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json plan = json::parse(outcome.last_line());
+  EXPECT_EQ(plan["parameters"]["generator"], 2932035);
+  EXPECT_EQ(plan["parameters"]["discriminator"], 1662891);
+  EXPECT_EQ(plan["traffic"]["per_iteration"]["batches"], 2 * 10 * 3072 * 4);
+  EXPECT_GT(plan["traffic"]["total"]["discriminators"]["bytes"], 0);
+  for (const char* key : {"flops", "memory"}) EXPECT_TRUE(plan[key].is_object()) << key;
+  EXPECT_NE(run("agon plan md-gan-cifar10-cnn").out.find("6.34 MiB"), std::string::npos);
+}
+
+TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
+  const Outcome outcome =
+      run("agon train md-gan-ring-mlp --iterations 60 --seed 4 --json --set run.evaluate_every=20 "
+          "--set run.log_every=10 --set run.sample_every=30 --set score.samples=200 "
+          "--set world.crash='[\"25:1\"]' --set run.checkpoint_every=20");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const fs::path folder = folder_ / "runs/md-gan-ring-mlp-4";
+  const json summary = json::parse(outcome.last_line());
+  EXPECT_EQ(summary, json::parse(contents(folder / "summary.json")));
+  EXPECT_EQ(summary["iterations"], 60);
+  EXPECT_EQ(summary["workers"], 10);
+  EXPECT_GT(summary["seconds_training"], 0);
+  EXPECT_GT(summary["iterations_per_second"], 0);
+  EXPECT_GT(summary["parameters"]["generator"], 0);
+  EXPECT_GT(summary["parameters"]["discriminator"], 0);
+  EXPECT_GT(summary["traffic"]["batches"]["bytes"], 0);
+  EXPECT_GT(summary["traffic"]["batches"]["messages"], 0);
+  EXPECT_EQ(summary["scores"]["samples"], 200);
+  EXPECT_TRUE(summary["scores"].contains("modes"));
+  EXPECT_EQ(summary["weights_hash"].get<std::string>().size(), 16u);
+  EXPECT_EQ(summary["device"].get<std::string>().rfind("cpu", 0), 0u);
+  ASSERT_EQ(summary["events"].size(), 1u);
+  EXPECT_EQ(summary["events"][0], (json{{"iteration", 25}, {"worker", 1}, {"kind", "lost"}}));
+
+  std::map<std::string, int> kinds;
+  std::istringstream lines(contents(folder / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const json record = json::parse(line);
+    ++kinds[record["kind"]];
+    EXPECT_GE(record["iteration"], 1);
+    if (record["kind"] == "evaluation") {
+      EXPECT_GT(record["bytes"], 0);
+    }
+  }
+  EXPECT_EQ(kinds["log"], 6);
+  EXPECT_EQ(kinds["evaluation"], 3);
+  EXPECT_EQ(kinds["event"], 1);
+  for (const char* sample : {"000030", "000060"})
+    EXPECT_EQ(contents(folder / "samples" / (std::string(sample) + ".png")).rfind("\x89PNG", 0), 0u) << sample;
+  EXPECT_TRUE(fs::exists(folder / "checkpoints/iteration-000000060.safetensors"));
+  EXPECT_TRUE(fs::exists(folder / "generator.safetensors"));
+  EXPECT_NE(contents(folder / "config.toml").find("seed = 4"), std::string::npos);
+
+  // config.toml is complete: the same run again, to the same weights; and the folder is not overwritten.
+  const Outcome again = run("agon train runs/md-gan-ring-mlp-4/config.toml --out again --json --quiet");
+  EXPECT_EQ(again.err, "");
+  EXPECT_EQ(json::parse(again.last_line())["weights_hash"], summary["weights_hash"]);
+  const Outcome refused = run("agon train md-gan-ring-mlp --seed 4");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("finished run"), std::string::npos);
+
+  // What follows a run.
+  EXPECT_EQ(run("agon sample again --count 500 --out points.png").code, 0);
+  EXPECT_EQ(run("agon sample again --count 500 --out points.safetensors").code, 0);
+  EXPECT_EQ(
+      run("agon sample runs/md-gan-ring-mlp-4/checkpoints/iteration-000000060.safetensors --count 500 --out c.png")
+          .code,
+      0);
+  EXPECT_TRUE(contents(folder_ / "c.png") == contents(folder_ / "points.png"));
+  EXPECT_NE(run("agon data info points.safetensors").out.find("500"), std::string::npos);
+  const Outcome eval = run("agon eval again --data ring --samples 300 --json");
+  EXPECT_EQ(json::parse(eval.last_line())["samples"], 300) << eval.err;
+  EXPECT_EQ(run("agon report runs/md-gan-ring-mlp-4 again --out r.html").code, 0);
+  const std::string page = contents(folder_ / "r.html");
+  EXPECT_EQ(page.rfind("<!doctype html>", 0), 0u);
+  for (const char* part : {"<svg", "data:image/png;base64,iVBOR", "md-gan-ring-mlp-4", "equal", "Workers lost"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(page.find("differs"), std::string::npos) << "ledger and plan must agree";
+  EXPECT_EQ(page.find("http"), std::string::npos) << "the page must stand alone";
+}
+
+TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
+  const std::string length = "--iterations 2000 --set run.checkpoint_every=0 --json ";
+  const Outcome whole = run("agon train " + kSmall + length + "--out whole");
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const pid_t child = start("agon train " + kSmall + length + "--out parts");
+  ASSERT_TRUE(wait_for([&] { return contents(folder_ / "parts/metrics.jsonl").size() > 10; }));
+  kill(child, SIGINT);
+  const Outcome interrupted = finish(child);
+  EXPECT_EQ(interrupted.code, 0) << interrupted.err;
+  const json part = json::parse(interrupted.last_line());
+  ASSERT_TRUE(part["interrupted"].get<bool>());
+  EXPECT_LT(part["iterations"], 2000);
+  EXPECT_NE(interrupted.err.find("--resume --out parts"), std::string::npos) << interrupted.err;
+  EXPECT_NE(run("agon train " + kSmall + "--out parts").err.find("--resume"), std::string::npos);
+
+  const Outcome other = run("agon train standalone-ring-mlp --resume --out parts");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("algorithm.name"), std::string::npos) << other.err;
+
+  const Outcome resumed = run("agon train --resume --out parts --json");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  const json end = json::parse(resumed.last_line()), expected = json::parse(whole.last_line());
+  EXPECT_EQ(end["iterations"], 2000);
+  EXPECT_FALSE(end["interrupted"].get<bool>());
+  EXPECT_EQ(end["weights_hash"], expected["weights_hash"]);
+  EXPECT_EQ(end["traffic"], expected["traffic"]);
+
+  // A finished run can be prolonged, and then equals a longer one.
+  const Outcome longer = run("agon train --resume --out parts --iterations 2200 --json");
+  const Outcome straight = run("agon train " + kSmall + "--iterations 2200 --json --out straight");
+  EXPECT_EQ(json::parse(longer.last_line())["weights_hash"], json::parse(straight.last_line())["weights_hash"]);
+}
+
+TEST_F(Cli, ARunKilledAtAnyMomentGoesOnToTheSameWeights) {
+  const std::string arguments =
+      kSmall + "--iterations 800 --set run.checkpoint_every=20 --set run.log_every=10 --json ";
+  const json expected = json::parse(run("agon train " + arguments + "--out whole").last_line());
+  int kills = 0;
+  Outcome outcome;
+  for (int attempt = 0; attempt < 60; ++attempt) {
+    const pid_t child = start("agon train " + arguments + "--resume --out killed");
+    std::this_thread::sleep_for(std::chrono::milliseconds(150 + 37 * (attempt % 11)));
+    if (kill(child, SIGKILL) != 0) break;
+    outcome = finish(child);
+    if (outcome.code == 0) break;
+    ASSERT_EQ(outcome.code, 128 + SIGKILL) << outcome.err;
+    ++kills;
+  }
+  if (outcome.code != 0) outcome = run("agon train " + arguments + "--resume --out killed");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_GT(kills, 0);
+  const json end = json::parse(outcome.last_line());
+  EXPECT_EQ(end["weights_hash"], expected["weights_hash"]);
+  EXPECT_EQ(end["traffic"], expected["traffic"]);
+  // Every log step stands in the metrics exactly once, in order, whatever was lost in between.
+  std::vector<int64_t> logged, every;
+  std::istringstream lines(contents(folder_ / "killed/metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);)
+    if (json record = json::parse(line); record["kind"] == "log") logged.push_back(record["iteration"]);
+  for (int64_t i = 10; i <= 800; i += 10) every.push_back(i);
+  EXPECT_EQ(logged, every);
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "killed"))
+    EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+}
+
+TEST_F(Cli, TwoRunsDoNotShareAFolder) {
+  const pid_t child = start("agon train " + kSmall + "--iterations 1000000 --out shared");
+  ASSERT_TRUE(wait_for([&] { return contents(folder_ / "shared/metrics.jsonl").size() > 10; }));
+  const std::string command =
+      "cd '" + folder_.string() + "' && " AGON_BINARY_DIR "/bin/agon train --resume --out shared 2> second";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 2);
+  EXPECT_NE(contents(folder_ / "second").find("another agon is training"), std::string::npos)
+      << contents(folder_ / "second");
+  kill(child, SIGTERM);
+  EXPECT_EQ(finish(child).code, 0);
+}
+
+TEST_F(Cli, DivergenceIsExitCodeFour) {
+  const Outcome outcome = run("agon train " + kSmall +
+                              "--iterations 500 --set run.log_every=1 --set generator.learning_rate=1000 "
+                              "--set generator.optimiser=sgd --set discriminator.optimiser=sgd "
+                              "--set discriminator.learning_rate=1000 --set gan.loss=wasserstein --out diverged");
+  EXPECT_EQ(outcome.code, 4) << outcome.err;
+  EXPECT_NE(outcome.err.find("not a number"), std::string::npos) << outcome.err;
+  EXPECT_FALSE(fs::exists(folder_ / "diverged/summary.json"));
+}
+
+/// Nothing in the folder is half-written: whatever is there can be read.
+void expect_whole(const fs::path& folder) {
+  std::istringstream lines(contents(folder / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_FALSE(json::parse(line, nullptr, false).is_discarded()) << line;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    EXPECT_TRUE(name == ".lock" || name.front() != '.') << "a temporary file stayed: " << entry.path();
+  }
+}
+
+TEST_F(Cli, AFileThatMayNotGrowIsASentenceAndNothingHalfWritten) {
+  // The limit (in blocks of 512 bytes) admits settings and metrics, but no checkpoint of this size.
+  const std::string big =
+      "md-gan-ring-mlp --iterations 40 --set run.checkpoint_every=10 --set run.evaluate_every=0 --set "
+      "run.sample_every=0 ";
+  const Outcome outcome = run("ulimit -f 200 && agon train " + big + "--out limited");
+  EXPECT_EQ(outcome.code, 4) << outcome.err;
+  EXPECT_NE(outcome.err.find("limited/checkpoints"), std::string::npos) << outcome.err;
+  expect_whole(folder_ / "limited");
+  const json resumed = json::parse(run("agon train --resume --json --out limited").last_line());
+  EXPECT_EQ(resumed["weights_hash"],
+            json::parse(run("agon train " + big + "--json --out whole").last_line())["weights_hash"]);
+}
+
+TEST_F(Cli, AFullDiskIsASentenceAndNothingHalfWritten) {
+  const fs::path disk = folder_ / "disk";
+  fs::create_directory(disk);
+  if (mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=3m") != 0)
+    GTEST_SKIP() << "a small file system can only be mounted by root with that capability";
+  const std::string arguments =
+      "md-gan-ring-mlp --iterations 400 --set run.checkpoint_every=5 --set run.keep_checkpoints=1000 "
+      "--set run.evaluate_every=0 --set run.log_every=1 ";
+  const Outcome outcome = run("agon train " + arguments + "--out disk/run");
+  EXPECT_EQ(outcome.code, 4) << outcome.err;
+  EXPECT_NE(outcome.err.find("disk/run"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("No space left"), std::string::npos) << outcome.err;
+  expect_whole(disk / "run");
+  ASSERT_EQ(mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, "size=300m"), 0);
+  const Outcome resumed = run("agon train --resume --json --out disk/run");
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(json::parse(resumed.last_line())["iterations"], 400);
+  umount(disk.c_str());
+}
+
+}  // namespace
