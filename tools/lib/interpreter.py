@@ -6,11 +6,12 @@ import sys
 
 
 def with_modules(*modules):
-    """Path of the first interpreter that imports all the modules, or None."""
+    """Path of the first interpreter that has all the modules, or None."""
     for python in (sys.executable, shutil.which("python3"), "/usr/bin/python3"):
         if python and os.path.exists(python):
-            probe = subprocess.run([python, "-c", "import " + ", ".join(modules)], capture_output=True)
-            if probe.returncode == 0:
+            # Finding a module is much faster than importing it.
+            code = f"import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, {modules!r})))"
+            if subprocess.run([python, "-c", code], capture_output=True).returncode == 0:
                 return python
     return None
 
