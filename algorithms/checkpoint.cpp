@@ -79,9 +79,10 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
   writer.write(path);
 
   const std::vector<std::string> all = list_checkpoints(folder);
-  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+  const auto last = std::find(all.begin(), all.end(), path) - all.begin();
+  for (std::ptrdiff_t i = 0; i < std::ssize(all); ++i) {
     std::error_code ignored;  // an old checkpoint that stays does no harm
-    fs::remove(all[i], ignored);
+    if (i > last || i + keep <= last) fs::remove(all[static_cast<size_t>(i)], ignored);
   }
   return path;
 }

@@ -20,7 +20,8 @@ struct CheckpointInfo {
   nlohmann::json trainer;  ///< seconds spent, events
 };
 
-/// Writes a checkpoint into `folder` and removes all but the newest `keep`. Returns its path. Throws Error(kRun) when
+/// Writes a checkpoint into `folder` and removes older ones but the newest `keep`, and any of later iterations: they
+/// are damaged, or of a past that this run does not continue. Returns its path. Throws Error(kRun) when
 /// it cannot be written (earlier ones stay), or when a weight is not a number (nothing is written).
 std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, const World& world,
                              const CheckpointInfo& info, int64_t keep);

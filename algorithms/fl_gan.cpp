@@ -7,7 +7,9 @@ namespace {
 class FlGanPlan final : public LocalPlan {
  public:
   FlGanPlan(const Settings& settings, const GamePlan& game, double mean_shard)
-      : LocalPlan(game), round_(settings.integer("algorithm.round_iterations", 0)) {
+      : LocalPlan(game),
+        moments(parse_moments(settings.text("algorithm.moments"))),
+        round_(settings.integer("algorithm.round_iterations", 0)) {
     if (round_ == 0)
       round_ = epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch);
   }
@@ -23,10 +25,13 @@ class FlGanPlan final : public LocalPlan {
     std::vector<Transfer> list;
     if (!round_due(iteration)) return list;
     const Mixing average = Mixing::average(static_cast<int64_t>(living.size()));
-    World::plan_mix(list, living, average, *game_.generator.network, MessageKind::kGenerators, Route::kServer);
-    World::plan_mix(list, living, average, *game_.discriminator, MessageKind::kDiscriminators, Route::kServer);
+    const bool travel = moments == Moments::kTravel;
+    World::plan_mix(list, living, average, generator_floats(travel), MessageKind::kGenerators, Route::kServer);
+    World::plan_mix(list, living, average, discriminator_floats(travel), MessageKind::kDiscriminators, Route::kServer);
     return list;
   }
+
+  const Moments moments;
 
  private:
   int64_t round_;
@@ -37,7 +42,6 @@ class FlGan final : public Algorithm {
   explicit FlGan(Stage& stage)
       : world_(stage.world()),
         plan_(stage.settings(), stage.game(), stage.shards().mean_size()),
-        moments_(parse_moments(stage.settings().text("algorithm.moments"))),
         gans_(stage),
         server_(stage.device(), stage.game().generator.network, server_options(stage.game())) {
     keep_average();
@@ -50,8 +54,8 @@ class FlGan final : public Algorithm {
     // Every E epochs the server averages all G and all D, and sends the averages back.
     if (plan_.round_due(world_.iteration())) {
       const Mixing average = Mixing::average(world_.size());
-      world_.mix(gans_.generators().fleet(), average, MessageKind::kGenerators, Route::kServer, moments_);
-      world_.mix(gans_.discriminators().fleet(), average, MessageKind::kDiscriminators, Route::kServer, moments_);
+      world_.mix(gans_.generators().fleet(), average, MessageKind::kGenerators, Route::kServer, plan_.moments);
+      world_.mix(gans_.discriminators().fleet(), average, MessageKind::kDiscriminators, Route::kServer, plan_.moments);
       keep_average();
     }
   }
@@ -83,7 +87,6 @@ class FlGan final : public Algorithm {
 
   World& world_;
   const FlGanPlan plan_;
-  const Moments moments_;
   LocalGans gans_;
   Fleet server_;  // the averaged generator
 };

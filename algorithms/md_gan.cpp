@@ -28,6 +28,7 @@ class MdGanPlan final : public AlgorithmPlan {
         distinct(settings.flag("algorithm.distinct")),
         swap_every(epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch)),
         swap(parse_swap(settings.text("algorithm.swap"))),
+        swap_moments(parse_moments(settings.text("algorithm.swap_moments"))),
         game_(game) {}
 
   /// The number of generated batches; k shrinks with the number of living workers.
@@ -56,20 +57,25 @@ class MdGanPlan final : public AlgorithmPlan {
     World::plan_deal(list, living, game_.batch, game_.sample(), game_.conditional());  // X^(g)
     World::plan_collect(list, living, game_.batch, game_.sample());
     if (const auto N = static_cast<int64_t>(living.size()); swap_due(iteration, N))
-      World::plan_mix(list, living, swap_matrix(iteration, N), *game_.discriminator, MessageKind::kDiscriminators,
-                      Route::kPeers);
+      World::plan_mix(list, living, swap_matrix(iteration, N), discriminator_floats(swap_moments == Moments::kTravel),
+                      MessageKind::kDiscriminators, Route::kPeers);
     return list;
   }
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
-    return {World::model_transfer(*game_.discriminator, MessageKind::kDiscriminators, like, worker)};
+    return {World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
   }
 
   const int64_t kappa;
   const bool distinct;
   const int64_t swap_every;
   const SwapKind swap;
+  const Moments swap_moments;
 
  private:
+  int64_t discriminator_floats(bool with_moments) const {
+    return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
+  }
+
   GamePlan game_;
 };
 
@@ -80,7 +86,6 @@ class MdGan final : public Algorithm {
         game_(stage.game()),
         plan_(stage.settings(), game_, stage.shards().mean_size()),
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
-        swap_moments_(parse_moments(stage.settings().text("algorithm.swap_moments"))),
         batches_(plan_.batches(game_.workers)),
         server_(stage, Generators::Place::kServer, batches_ * game_.batch),
         workers_(stage),
@@ -107,7 +112,7 @@ class MdGan final : public Algorithm {
 
     if (plan_.swap_due(world_.iteration(), N))
       world_.mix(workers_.fleet(), plan_.swap_matrix(world_.iteration(), N), MessageKind::kDiscriminators,
-                 Route::kPeers, swap_moments_);
+                 Route::kPeers, plan_.swap_moments);
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
@@ -124,7 +129,6 @@ class MdGan final : public Algorithm {
   const GamePlan& game_;
   const MdGanPlan plan_;
   const bool fresh_real_;
-  const Moments swap_moments_;
   const int64_t batches_;  // with all workers living
   Generators server_;
   Discriminators workers_;

@@ -31,7 +31,8 @@ json sides_json(const Ledger& ledger, int64_t participant) {
 /// All messages of a run, iteration by iteration, under its faults.
 struct PlannedTraffic {
   Ledger total;
-  Ledger every_iteration, largest;  ///< of one ordinary iteration; of the one that moves most
+  /// Of one ordinary iteration, and of the one that moves most, while everybody of the first iteration lives.
+  Ledger every_iteration, largest;
 };
 
 PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule& faults, int64_t iterations) {
@@ -42,17 +43,17 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
     for (const Transfer& transfer : transfers) ledger.record(transfer);
     return ledger;
   };
-  std::vector<int64_t> living = faults.living(1);
+  const std::vector<int64_t> at_start = faults.living(1);
+  std::vector<int64_t> living = at_start;
   size_t next = 0;
   for (int64_t i = 1; i <= iterations && !living.empty(); ++i) {
     const std::vector<Transfer> transfers = algorithm.messages(i, living);
+    for (const Transfer& transfer : transfers) traffic.total.record(transfer);
+    const std::vector<Transfer> complete = living == at_start ? transfers : algorithm.messages(i, at_start);
     int64_t bytes = 0;
-    for (const Transfer& transfer : transfers) {
-      traffic.total.record(transfer);
-      bytes += transfer.bytes;
-    }
-    if (bytes > most) most = bytes, traffic.largest = as_ledger(transfers);
-    if (bytes < least) least = bytes, traffic.every_iteration = as_ledger(transfers);
+    for (const Transfer& transfer : complete) bytes += transfer.bytes;
+    if (bytes > most) most = bytes, traffic.largest = as_ledger(complete);
+    if (bytes < least) least = bytes, traffic.every_iteration = as_ledger(complete);
     const std::vector<Event>& events = faults.events();
     if (next < events.size() && events[next].iteration == i) {
       for (; next < events.size() && events[next].iteration == i; ++next)
@@ -72,7 +73,7 @@ int64_t pass_flops(const AlgorithmPlan::Pass& pass) {
   if (pass.backward && *pass.backward != Grads::kInput) {
     factor = 3;
     for (const Network::Step& step : pass.network->steps())
-      if (!step.parameters.empty()) {
+      if (std::any_of(step.parameters.begin(), step.parameters.end(), [](const Parameter& p) { return p.trained(); })) {
         saved = *pass.backward == Grads::kParams ? step.layer->flops(step.in) : 0;
         break;
       }
@@ -80,7 +81,7 @@ int64_t pass_flops(const AlgorithmPlan::Pass& pass) {
   return (factor * pass.network->flops() - saved) * pass.batch * pass.replicas * pass.times;
 }
 
-/// Memory of the fleets, and of the batches that pass between them.
+/// Memory of the fleets, and of the data.
 json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const DataShape& data) {
   Fleet::Memory sum{};
   for (const AlgorithmPlan::FleetUse& use : algorithm.fleets()) {
@@ -130,12 +131,16 @@ json plan(const Settings& settings, const DataShape& data) {
   result["memory"] = plan_memory(*algorithm, game, data);
 
   // The contract: bytes per worker in an ordinary iteration, and everything in total.
-  const int64_t first = faults.living(1).front();
+  const std::vector<int64_t> at_start = faults.living(1);
+  const int64_t first = at_start.front();
   json per_iteration = json::object(), exchange = json::object();
   std::map<MessageKind, Traffic> totals;
   for (MessageKind kind : kMessageKinds) {
-    const auto at_worker = [&](const Ledger& ledger) {
-      return std::max(ledger.received(kind, first).bytes, ledger.sent(kind, first).bytes);
+    const auto at_worker = [&](const Ledger& ledger) {  // whoever moves most: in some swaps not all take part
+      int64_t bytes = 0;
+      for (int64_t worker : at_start)
+        bytes = std::max({bytes, ledger.received(kind, worker).bytes, ledger.sent(kind, worker).bytes});
+      return bytes;
     };
     if (const int64_t bytes = at_worker(traffic.every_iteration)) per_iteration[name(kind)] = bytes;
     if (const int64_t bytes = at_worker(traffic.largest)) exchange[name(kind)] = bytes;

@@ -153,8 +153,16 @@ std::vector<AlgorithmPlan::Pass> LocalPlan::passes() const {
 }
 
 std::vector<Transfer> LocalPlan::join_messages(int64_t worker, int64_t like) const {
-  return {World::model_transfer(*game_.generator.network, MessageKind::kGenerators, like, worker),
-          World::model_transfer(*game_.discriminator, MessageKind::kDiscriminators, like, worker)};
+  return {World::model_transfer(generator_floats(true), MessageKind::kGenerators, like, worker),
+          World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
+}
+
+int64_t LocalPlan::generator_floats(bool with_moments) const {
+  return Fleet::model_floats(*game_.generator.network, game_.generator_options.optimiser, with_moments);
+}
+
+int64_t LocalPlan::discriminator_floats(bool with_moments) const {
+  return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
 }
 
 LocalGans::LocalGans(Stage& stage)
@@ -174,6 +182,7 @@ std::map<std::string, Fleet*> LocalGans::fleets() {
 }
 
 void LocalGans::worker_lost(int64_t worker) {
+  if (replicas() == 1) return;  // the last one's models stay, to be looked at
   for (const auto& [name, fleet] : fleets()) remove_worker(stage_.world(), *fleet, worker);
 }
 

@@ -199,8 +199,8 @@ Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
 
 Tensor Fleet::step_output(size_t step) const {
   const int64_t offset = latest_->places[step].y;
-  Tensor t =
-      offset < 0 ? latest_input_ : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, workspace_stride()};
+  Tensor t = offset < 0 ? latest_input_
+                        : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, workspace_stride()};
   t.shape = network_->steps()[step].out;
   return t;
 }
@@ -382,14 +382,16 @@ Fleet::Memory Fleet::memory() const {
 
 Fleet::Memory Fleet::plan_memory(const Network& network, int64_t batch, int64_t groups, const FleetOptions& options) {
   const auto bytes = [&](int64_t floats) { return options.replicas * floats * static_cast<int64_t>(sizeof(float)); };
-  const int64_t P = network.parameters();
-  const OptimiserOptions& o = options.optimiser;
-  const int64_t moments = !options.trains                          ? 0
-                          : o.kind == "adam"                       ? 2 * P
-                          : o.kind == "rmsprop" || o.momentum != 0 ? P
-                                                                   : 0;
-  return {bytes(P + network.state()), options.trains ? bytes(P) : 0, bytes(moments),
+  const int64_t P = network.parameters(), model = P + network.state();
+  const int64_t moments = options.trains ? model_floats(network, options.optimiser, true) - model : 0;
+  return {bytes(model), options.trains ? bytes(P) : 0, bytes(moments),
           bytes(Layout::make(network, batch, groups, options.trains).total())};
+}
+
+int64_t Fleet::model_floats(const Network& network, const OptimiserOptions& optimiser, bool with_moments) {
+  const int64_t P = network.parameters();
+  const int64_t moments = optimiser.kind == "adam" ? 2 : optimiser.kind == "rmsprop" || optimiser.momentum != 0 ? 1 : 0;
+  return P + network.state() + (with_moments ? moments * P : 0);
 }
 
 }  // namespace agon

@@ -105,12 +105,14 @@ class Fleet {
   Memory memory() const;
   /// The same, foreseen: with the activations of a pass over `batch` samples in `groups` groups.
   static Memory plan_memory(const Network& network, int64_t batch, int64_t groups, const FleetOptions& options);
+  /// Floats of one replica's arenas: what moves when a model moves, with or without its optimiser's moments.
+  static int64_t model_floats(const Network& network, const OptimiserOptions& optimiser, bool with_moments);
 
  private:
   struct Layout;
   const Layout& layout(int64_t batch, int64_t groups);
-  /// The same for all layouts: a thread may take one replica through passes of different sizes before another thread has
-  /// begun with the next replica, so these must not overlap.
+  /// The same for all layouts: a thread may take one replica through passes of different sizes before another thread
+  /// has begun with the next replica, so these must not overlap.
   int64_t workspace_stride() const { return workspace_.size() / capacity_; }
   LayerCall call(size_t step, const Layout& layout);
   void expect_training_pass() const;

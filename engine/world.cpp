@@ -94,8 +94,8 @@ void record_all(Ledger& ledger, const std::vector<Transfer>& transfers) {
 
 }  // namespace
 
-Transfer World::model_transfer(const Network& network, MessageKind kind, int64_t from, int64_t to) {
-  return {kind, from, to, (network.parameters() + network.state()) * kFloatBytes};
+Transfer World::model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to) {
+  return {kind, from, to, model_floats * kFloatBytes};
 }
 
 void World::plan_deal(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
@@ -113,7 +113,7 @@ void World::plan_collect(std::vector<Transfer>& plan, const std::vector<int64_t>
 }
 
 void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
-                     const Network& network, MessageKind kind, Route route) {
+                     int64_t model_floats, MessageKind kind, Route route) {
   const ops::Mix::Rows& rows = matrix.rows();
   const auto worker = [&](int64_t replica) { return living[static_cast<size_t>(replica)]; };
   std::vector<bool> sends(living.size(), false);
@@ -121,14 +121,14 @@ void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& li
     if (matrix.identity_row(i)) continue;
     for (int64_t e = rows.begin[static_cast<size_t>(i)]; e < rows.begin[static_cast<size_t>(i) + 1]; ++e) {
       const int64_t j = rows.column[static_cast<size_t>(e)];
-      if (route == Route::kPeers && j != i) plan.push_back(model_transfer(network, kind, worker(j), worker(i)));
+      if (route == Route::kPeers && j != i) plan.push_back(model_transfer(model_floats, kind, worker(j), worker(i)));
       sends[static_cast<size_t>(j)] = true;
     }
-    if (route == Route::kServer) plan.push_back(model_transfer(network, kind, kServer, worker(i)));
+    if (route == Route::kServer) plan.push_back(model_transfer(model_floats, kind, kServer, worker(i)));
   }
   if (route == Route::kServer)
     for (size_t j = 0; j < living.size(); ++j)
-      if (sends[j]) plan.push_back(model_transfer(network, kind, living[j], kServer));
+      if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer));
 }
 
 void World::deal(const Batch& batches, int64_t shift, const Batch& to) {
@@ -167,12 +167,17 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
 }
 
 void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments) {
+  int64_t model_floats = 0;
   for (const Fleet::Arena& arena : models.arenas()) {
     const Floats block{arena.data, arena.count};
-    if (!arena.moment || moments == Moments::kTravel)
+    if (!arena.moment || moments == Moments::kTravel) {
       device_->run(ops::Mix{arena.count, block, block, matrix.shared_rows()});
-    else if (moments == Moments::kReset)
-      device_->run(ops::Fill{.replicas = models.replicas(), .count = arena.count, .y = block});
+      model_floats += arena.count;
+    } else if (moments == Moments::kReset) {
+      for (int64_t i = 0; i < matrix.workers(); ++i)
+        if (!matrix.identity_row(i))
+          device_->run(ops::Fill{.replicas = 1, .count = arena.count, .y = {block.at(i), arena.count}});
+    }
   }
   // The step count of Adam's bias correction belongs to the moments: a selection row takes its source's.
   if (moments != Moments::kStay) {
@@ -181,16 +186,15 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
     const ops::Mix::Rows& rows = matrix.rows();
     for (int64_t i = 0; i < matrix.workers(); ++i) {
       const auto r = static_cast<size_t>(i);
-      if (moments == Moments::kReset)
-        after[r] = 0;
-      else if (!matrix.identity_row(i))
-        after[r] = before[static_cast<size_t>(rows.column[static_cast<size_t>(rows.begin[r])])];
+      if (matrix.identity_row(i)) continue;
+      const auto source = static_cast<size_t>(rows.column[static_cast<size_t>(rows.begin[r])]);
+      after[r] = moments == Moments::kReset ? 0 : before[source];
     }
     models.set_steps(after);
   }
   models.weights_changed();
   std::vector<Transfer> sent;
-  plan_mix(sent, living_, matrix, models.network(), kind, route);
+  plan_mix(sent, living_, matrix, model_floats, kind, route);
   record_all(ledger_, sent);
 }
 

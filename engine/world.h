@@ -67,7 +67,8 @@ class World {
   /// The workers send their feedback F_n [N, b, ...] on the `batches` batches dealt with `shift`. For each batch the
   /// server sums what its workers sent, in worker order, times `scale`; a batch that nobody judged gets 0: [k, b, ...].
   void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches);
-  /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`.
+  /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`. Moments that travel
+  /// are mixed and counted as the weights are; moments that are reset are those of the models that changed.
   void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments);
 
   Ledger& ledger() { return ledger_; }
@@ -81,9 +82,9 @@ class World {
   static void plan_collect(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
                            const Shape& shape);
   static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
-                       const Network& network, MessageKind kind, Route route);
-  /// One whole model (weights and running statistics) from one participant to another.
-  static Transfer model_transfer(const Network& network, MessageKind kind, int64_t from, int64_t to);
+                       int64_t model_floats, MessageKind kind, Route route);
+  /// One whole model of Fleet::model_floats() from one participant to another.
+  static Transfer model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to);
 
  private:
   std::shared_ptr<Device> device_;
