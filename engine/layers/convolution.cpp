@@ -1,59 +1,37 @@
 // Convolution, and transposed convolution, the generator's upsampling layer. Both stand on one operation between an
 // image side and a map side: a convolution reads the image and writes the map, a transposed one goes the other way.
-//   conv2d            x [R, B, H, W, Cin]  w [R, K, K, Cin, Cout]  y [R, B, H', W', Cout]  H' = (H + 2 pad - K) /
-//   stride + 1 conv_transpose2d  x [R, B, H, W, Cin]  w [R, K, K, Cout, Cin]  y [R, B, H', W', Cout]
+//   conv2d            x [R, B, H, W, Cin]  w [R, K, K, Cin, Cout]  y [R, B, H', W', Cout]
+//                     H' = (H + 2 pad - K) / stride + 1
+//   conv_transpose2d  x [R, B, H, W, Cin]  w [R, K, K, Cout, Cin]  y [R, B, H', W', Cout]
 //                     H' = (H - 1) stride - 2 pad + K + output_pad
-#include "engine/layer.h"
+#include "engine/layers/biased_layer.h"
 
 namespace agon {
 namespace {
 
 using Direction = ops::Convolution::Direction;
 
-class ConvolutionBase : public Layer {
+class ConvolutionBase : public BiasedLayer {
  public:
   explicit ConvolutionBase(const LayerSpec& spec)
-      : filters_(spec.integer("filters", 1)),
+      : BiasedLayer(spec.number("bias", 1) != 0),
+        filters_(spec.integer("filters", 1)),
         kernel_(spec.integer("kernel", 1)),
         stride_(spec.integer("stride", 1, 1)),
         pad_(spec.integer("pad", 0, 0)),
-        bias_(spec.number("bias", 1) != 0),
         where_(spec.where) {
     if (pad_ >= kernel_)
       fail(Fault::kUsage, "{}: \"pad\" is {}, expected less than the kernel's {}", where_, pad_, kernel_);
   }
-  bool fuse(Activation activation, float slope) override {
-    activation_ = activation, slope_ = slope;
-    return true;
-  }
-  bool keeps_output() const override { return activation_ != Activation::kNone; }
 
   void forward(const LayerCall& c) const override {
     run(c, forward_direction(), c.x, c.parameters[0], c.y);
-    if (bias_ || activation_ != Activation::kNone)
-      c.device.run(ops::BiasActivation{.replicas = c.replicas,
-                                       .rows = rows(c),
-                                       .cols = filters_,
-                                       .y = c.y.block(),
-                                       .bias = bias_ ? c.parameters[1] : Floats{},
-                                       .activation = activation_,
-                                       .slope = slope_,
-                                       .split = c.split});
+    finish_forward(c);
   }
 
   void backward(const LayerCall& c) const override {
-    const bool learn = !c.gradients.empty();
-    if (activation_ != Activation::kNone || (learn && bias_))
-      c.device.run(ops::BiasActivationGrad{.replicas = c.replicas,
-                                           .rows = rows(c),
-                                           .cols = filters_,
-                                           .dy = c.dy.block(),
-                                           .y = c.y.block(),
-                                           .dbias = learn && bias_ ? c.gradients[1] : Floats{},
-                                           .activation = activation_,
-                                           .slope = slope_,
-                                           .split = c.split});
-    if (learn) run(c, Direction::kWeightGrad, c.x, c.gradients[0], c.dy);
+    begin_backward(c);
+    if (!c.gradients.empty()) run(c, Direction::kWeightGrad, c.x, c.gradients[0], c.dy);
     if (c.dx) run(c, backward_direction(), c.dx, c.parameters[0], c.dy);
   }
 
@@ -91,19 +69,12 @@ class ConvolutionBase : public Layer {
                                  {3, 2, 0, 1},
                                  fan_in,
                                  fan_out}};
-    if (bias_) list.push_back({"bias", Parameter::Role::kBias, {filters_}, {0}, fan_in, fan_out});
+    if (has_bias()) list.push_back({"bias", Parameter::Role::kBias, {filters_}, {0}, fan_in, fan_out});
     return list;
   }
 
   int64_t filters_, kernel_, stride_, pad_;
-  bool bias_;
   std::string where_;
-
- private:
-  int64_t rows(const LayerCall& c) const { return c.batch * c.y.shape.height * c.y.shape.width; }
-
-  Activation activation_ = Activation::kNone;
-  float slope_ = 0;
 };
 
 class Conv2d final : public ConvolutionBase {
