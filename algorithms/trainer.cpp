@@ -54,6 +54,8 @@ Settings resolve_settings(const std::string& toml, const std::string& origin,
   for (const std::string& assignment : overrides)
     if (assignment.rfind("algorithm.name", 0) == 0) naming.set(assignment);
   settings.declare(algorithm_kind(naming.text("algorithm.name")).options);
+  // Other algorithms' keys are no mistakes: comparisons give them to all (--set algorithm.kappa=2 to FL-GAN, too).
+  for (const auto& [name, kind] : algorithm_kinds()) settings.pass_over(kind.options);
   for (const TomlText& text : texts) settings.read_toml(text.text, text.origin);
   for (const std::string& assignment : overrides) settings.set(assignment);
   return settings;

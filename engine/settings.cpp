@@ -5,10 +5,13 @@
 // fractional key are always doubles, so that writing them out and reading them back gives the same bits.
 #include "engine/settings.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/text.h"
 #include "engine/toml.h"
@@ -68,6 +71,7 @@ struct Settings::Impl {
 
   std::vector<Option> options;
   std::map<std::string, Value> values;
+  std::set<std::string> passed_over;  ///< keys without a meaning here
 
   const Option& option(const std::string& key) const {
     return *std::find_if(options.begin(), options.end(), [&](const Option& option) { return option.key == key; });
@@ -136,6 +140,7 @@ struct Settings::Impl {
   }
 
   void put(const std::string& key, json value, const std::string& where) {
+    if (passed_over.contains(key)) return spdlog::warn("{} means nothing here and is passed over ({})", key, where);
     if (!values.contains(key)) unknown(key, where);
     json good = checked(key, std::move(value), where);
     Value& entry = values[key];
@@ -171,7 +176,12 @@ void Settings::declare(const std::vector<Option>& options) {
   }
 }
 
-void Settings::read_toml(std::string_view text, const std::string& origin, bool lenient) {
+void Settings::pass_over(const std::vector<Option>& options) {
+  for (const Option& option : options)
+    if (!has(option.key)) impl_->passed_over.insert(option.key);
+}
+
+void Settings::read_toml(std::string_view text, const std::string& origin) {
   std::map<std::string, int> lines;
   const json table = parse_toml(text, origin, &lines);
   std::vector<std::string> sections;
@@ -180,30 +190,26 @@ void Settings::read_toml(std::string_view text, const std::string& origin, bool 
     if (is_preset_note(section) && keys.is_string()) continue;
     const auto place = [&](const std::string& key) { return fmt::format("{} line {}", origin, lines[key]); };
     if (impl_->values.contains(section) || !keys.is_object()) {
-      if (lenient && !impl_->values.contains(section)) continue;
       impl_->put(section, keys, place(section));
       continue;
     }
-    if (!lenient && keys.empty() && std::find(sections.begin(), sections.end(), section) == sections.end())
+    if (keys.empty() && std::find(sections.begin(), sections.end(), section) == sections.end())
       fail(Fault::kUsage, "unknown section [{}] in {}; did you mean [{}]?", toml_key(section), place(section),
            nearest(section.substr(0, 200), sections));
     for (const auto& [name, value] : keys.items()) {
       const std::string key = section + "." + name;
-      if (!lenient || impl_->values.contains(key)) impl_->put(key, value, place(key));
+      impl_->put(key, value, place(key));
     }
   }
 }
 
-void Settings::set(std::string_view assignment, bool lenient) {
+void Settings::set(std::string_view assignment) {
   const auto equals = assignment.find('=');
   const std::string key = trimmed(assignment.substr(0, equals));
   if (equals == std::string_view::npos || key.empty())
     fail(Fault::kUsage, "--set expects key=value, found {}", shown(std::string(assignment)));
   const std::string text = trimmed(assignment.substr(equals + 1));
-  if (!impl_->values.contains(key)) {
-    if (lenient) return;
-    impl_->unknown(key, "--set");
-  }
+  if (!has(key)) return impl_->put(key, text, "--set");  // unknown, or passed over
 
   const bool quoted = !text.empty() && (text.front() == '"' || text.front() == '\'');
   if (impl_->find(key).preset.is_string() && !quoted) return impl_->put(key, text, "--set");
@@ -270,7 +276,7 @@ std::string Settings::to_toml(bool with_meanings) const {
   std::string text;
   for (const auto& section : sections) {
     if (!text.empty()) text += '\n';
-    if (!section.empty()) text += "[" + toml_key(section) + "]\n";
+    if (!section.empty()) text += fmt::format("[{}]\n", toml_key(section));
     for (const auto& option : options()) {
       if (section_of(option.key) != section) continue;
       if (with_meanings) {

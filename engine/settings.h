@@ -35,11 +35,13 @@ class Settings {
   /// Adds keys; declaring a key again replaces its default and meaning (an algorithm may have its own default).
   void declare(const std::vector<Option>& options);
 
-  /// Takes the values of a TOML text. `origin` (a file name) stands in error messages, with line numbers. `lenient`
-  /// passes over unknown keys: for a first look before all keys are declared.
-  void read_toml(std::string_view text, const std::string& origin, bool lenient = false);
+  /// Keys that may be given, but mean nothing here: they are passed over with a warning (a key of another algorithm).
+  void pass_over(const std::vector<Option>& options);
+
+  /// Takes the values of a TOML text. `origin` (a file name) stands in error messages, with line numbers.
+  void read_toml(std::string_view text, const std::string& origin);
   /// Takes one `key=value` of the command line; the value is TOML, or a bare word for a string.
-  void set(std::string_view assignment, bool lenient = false);
+  void set(std::string_view assignment);
   void set_integer(const std::string& key, int64_t value);
   void set_text(const std::string& key, const std::string& value);
 

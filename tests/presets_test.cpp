@@ -74,6 +74,13 @@ TEST(Presets, ThePapersSettings) {
   EXPECT_TRUE(of("md-gan-cifar10-cnn-crash").is_text("world.crash_every"));
 }
 
+TEST(Presets, AnotherAlgorithmsKeysArePassedOver) {
+  const Settings settings =
+      resolve_settings(preset("md-gan-mnist-mlp").toml, "p", {"algorithm.name=fl-gan", "algorithm.kappa=2"});
+  EXPECT_FALSE(settings.has("algorithm.kappa"));
+  EXPECT_THROW(resolve_settings(preset("md-gan-mnist-mlp").toml, "p", {"algorithm.kapa=2"}), Error);
+}
+
 TEST(Presets, MergedTomlMeansTheSame) {
   for (const char* name : {"md-gan-celeba-cnn", "standalone-ring-mlp", "quickstart"}) {
     const std::string merged = merged_toml(with_bases(preset(name).toml, name));

@@ -62,9 +62,6 @@ TEST(Settings, CommandLineTakesBareWordsNumbersAndLists) {
   EXPECT_EQ(settings.text("algorithm.kappa"), "log");
   settings.set("algorithm.kappa = 3");
   EXPECT_EQ(settings.integer("algorithm.kappa"), 3);
-  settings.read_toml("[nowhere]\na = 1\n[algorithm]\nkappa = 2\nb = 2", "f", /*lenient=*/true);
-  settings.set("no.where=1", /*lenient=*/true);
-  EXPECT_EQ(settings.integer("algorithm.kappa"), 2);
   settings.set("algorithm.rate=1");
   EXPECT_EQ(settings.number("algorithm.rate"), 1.0);
   settings.set("algorithm.rate=3e-4");
@@ -131,6 +128,16 @@ TEST(Settings, BoundsAreCheckedWhereTheyAreKnown) {
   settings.set("algorithm.kappa=log");
   EXPECT_EQ(message([&] { settings.integer("algorithm.kappa"); }), "algorithm.kappa is \"log\", expected an integer");
   EXPECT_EQ(message([&] { settings.integer("run.sead"); }), "unknown key \"run.sead\"; did you mean \"run.seed\"?");
+}
+
+TEST(Settings, KeysWithoutMeaningArePassedOver) {
+  Settings settings = example();
+  settings.pass_over({{"algorithm.grid", "3", "of another algorithm"}, {"algorithm.batch", "1", "declared already"}});
+  settings.read_toml("algorithm.grid = 3\nalgorithm.batch = 5", "my.toml");
+  settings.set("algorithm.grid=x");
+  EXPECT_FALSE(settings.has("algorithm.grid"));
+  EXPECT_EQ(settings.integer("algorithm.batch"), 5);
+  EXPECT_NE(message([&] { settings.set("algorithm.grod=1"); }).find("unknown key"), std::string::npos);
 }
 
 TEST(Settings, AFailedReadKeepsTheOldValue) {

@@ -10,7 +10,7 @@
 namespace agon::cli {
 namespace {
 
-constexpr double kWidth = 560, kHeight = 300, kLeft = 56, kRight = 14, kTop = 12, kBottom = 40;
+constexpr double kWidth = 560, kHeight = 300, kLeft = 56, kRight = 26, kTop = 12, kBottom = 40;
 
 /// An axis from a round number to a round number, with about five ticks between.
 struct Axis {

@@ -49,7 +49,7 @@ svg circle { fill: currentColor; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width: 30rem; }
 th, td { padding: .38rem 1.1rem .38rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--soft); font-weight: 500; }
+th { color: var(--soft); font-weight: 500; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
 .pictures { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 1rem; }
 .pictures figure { padding: .8rem; }
@@ -148,7 +148,9 @@ std::string loss_charts(const std::vector<ReportedRun>& runs) {
 }
 
 std::string cell(const json& object, const std::string& key) {
-  return object.contains(key) && object[key].is_number() ? significant(object[key].get<double>()) : "–";
+  const json value = object.value(key, json());
+  if (value.is_number_integer()) return grouped(value.get<int64_t>());
+  return value.is_number() ? significant(value.get<double>()) : "–";
 }
 
 std::string result_table(const std::vector<ReportedRun>& runs) {
@@ -183,11 +185,13 @@ std::string result_table(const std::vector<ReportedRun>& runs) {
   html += "</table></div>\n";
   for (const ReportedRun& run : runs) {
     const json scores = last_scores(run);
-    if (scores.contains("samples"))
-      html +=
-          fmt::format("<p>{}: {} samples against {} pictures of the {} split; scorer {} {}.</p>\n", escaped(run.label),
-                      scores.value("samples", 0), scores.value("real_samples", 0), escaped(scores.value("split", "?")),
-                      escaped(scores.value("scorer", "none")), escaped(scores.value("scorer_hash", "")));
+    if (!scores.contains("samples")) continue;
+    html += fmt::format("<p>{}: {} samples", escaped(run.label), grouped(scores.value("samples", int64_t{0})));
+    if (scores.contains("scorer"))
+      html += fmt::format(" against {} pictures of the {} split, seen by the scorer {} that learnt from {}",
+                          grouped(scores.value("real_samples", int64_t{0})), escaped(scores.value("split", "?")),
+                          escaped(scores.value("scorer_hash", "")), escaped(scores.value("scorer", "?")));
+    html += ".</p>\n";
   }
   return html;
 }
