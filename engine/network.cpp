@@ -114,7 +114,7 @@ LayerSpec parse_text(const std::string& text, const std::string& where, int64_t 
     fail(Fault::kUsage, "{}: \"{}\" is not a layer; write \"dense 512\" or {{layer = \"dense\", units = 512}}", where,
          text);
   LayerSpec spec(type, {}, where);
-  if (number.empty()) return spec;
+  if (number.empty() || !layer_kinds().contains(type)) return spec;  // an unknown layer is refused when it is made
   const std::string key = main_number(type);
   if (key.empty()) fail(Fault::kUsage, "{}: \"{}\" takes no number", where, type);
   if (number == "heads") {
