@@ -1,0 +1,355 @@
+// Whole runs: the ledger against the plan, resuming, threads, faults, learning, and what is refused.
+#include <filesystem>
+#include <fstream>
+
+#include "algorithms/checkpoint.h"
+#include "tests/training.h"
+
+namespace agon {
+namespace {
+
+using namespace training;
+
+/// A run to try things on: which base, and what is changed.
+struct Run {
+  std::string name;
+  const std::string& base;
+  std::vector<std::string> overrides;
+};
+std::ostream& operator<<(std::ostream& out, const Run& run) { return out << run.name; }
+
+const std::vector<Run>& runs() {
+  static const std::vector<Run> list = {
+      {"md_gan", kRing, {"algorithm.kappa=2"}},
+      {"md_gan_k_is_N", kRing, {"algorithm.kappa=5", "algorithm.swap_epochs=0.5"}},
+      {"md_gan_distinct_L3",
+       kRing,
+       {"algorithm.distinct=true", "algorithm.local_steps=3", "algorithm.fresh_real=false"}},
+      {"md_gan_minimax", kRing, {"gan.loss=minimax", "algorithm.swap_epochs=0"}},
+      {"md_gan_pairwise_travel", kRing, {"algorithm.swap=pairwise", "algorithm.swap_moments=travel"}},
+      {"md_gan_ring_reset", kRing, {"algorithm.swap=ring", "algorithm.swap_moments=reset"}},
+      {"md_gan_uniform", kRing, {"algorithm.swap=uniform", "algorithm.swap_moments=travel", "gan.same_start=false"}},
+      {"md_gan_crash_every", kRing, {"world.crash_every=6", "algorithm.kappa=3"}},
+      {"md_gan_crash_auto", kRing, {"world.crash_every=auto", "algorithm.kappa=log"}},
+      {"md_gan_crash_and_join",
+       kRing,
+       {"world.crash=[\"5:2\", \"9:0\"]", "world.join=[\"3:4\", \"16:2\"]", "algorithm.kappa=4"}},
+      {"md_gan_strokes", kStrokes, {"algorithm.kappa=2", "algorithm.local_steps=2"}},
+      {"md_gan_skew", kStrokes, {"data.partition=skew", "data.skew=60", "gan.embedding=fixed"}},
+      {"md_gan_bf16", kStrokes, {"run.precision=bf16"}},
+      {"md_gan_rmsprop_wgan",
+       kRing,
+       {"gan.loss=wasserstein", "discriminator.clip=0.1", "discriminator.optimiser=rmsprop", "generator.optimiser=sgd",
+        "algorithm.swap_moments=travel"}},
+      {"fl_gan", kRing, {"algorithm.name=fl-gan"}},
+      {"fl_gan_rounds_of_5",
+       kRing,
+       {"algorithm.name=fl-gan", "algorithm.round_iterations=5", "algorithm.moments=average"}},
+      {"fl_gan_strokes_crash",
+       kStrokes,
+       {"algorithm.name=fl-gan", "algorithm.round_iterations=2", "world.crash=[\"3:1\"]", "algorithm.moments=reset"}},
+      {"local", kRing, {"algorithm.name=local", "gan.loss=hinge"}},
+      {"local_crash_and_join",
+       kRing,
+       {"algorithm.name=local", "world.crash=[\"4:1\", \"7:0\"]", "world.join=[\"11:1\"]", "gan.same_start=false"}},
+      {"standalone", kRing, {"algorithm.name=standalone", "world.workers=1", "gan.loss=least-squares"}},
+      {"standalone_strokes", kStrokes, {"algorithm.name=standalone", "world.workers=1"}},
+  };
+  return list;
+}
+
+class TrainingRun : public testing::TestWithParam<Run> {
+ protected:
+  Settings settings(std::vector<std::string> more = {}) const {
+    std::vector<std::string> overrides = GetParam().overrides;
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    return settings_of(GetParam().base, overrides);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(All, TrainingRun, testing::ValuesIn(runs()), [](const auto& info) { return info.param.name; });
+
+TEST_P(TrainingRun, LedgerEqualsPlan) {
+  const Settings s = settings();
+  const DataSource data = data_of(s);
+  const nlohmann::json planned = plan(s, shape_of(data));
+  Trainer trainer(s, data);
+  const Summary summary = trainer.run();
+  EXPECT_EQ(planned["traffic"]["total"], summary.ledger.to_json());
+  EXPECT_EQ(s.text("algorithm.name") == "md-gan", summary.ledger.total(MessageKind::kFeedback).bytes > 0);
+  EXPECT_EQ(planned["parameters"]["generator"], summary.generator_parameters);
+  Fleet::Memory held{};
+  for (const auto& [name, fleet] : trainer.algorithm().fleets()) {
+    held.weights += fleet->memory().weights, held.gradients += fleet->memory().gradients;
+    held.moments += fleet->memory().moments, held.activations += fleet->memory().activations;
+  }
+  EXPECT_EQ(planned["memory"]["weights"], held.weights);
+  EXPECT_EQ(planned["memory"]["gradients"], held.gradients);
+  EXPECT_EQ(planned["memory"]["moments"], held.moments);
+  EXPECT_EQ(planned["memory"]["activations"], held.activations);
+}
+
+TEST_P(TrainingRun, SameBitsOnAnyNumberOfThreads) {
+  const std::string one = train(settings()).weights_hash;
+  EXPECT_EQ(one, train(settings({"run.threads=2"})).weights_hash);
+  EXPECT_EQ(one, train(settings({"run.threads=3"})).weights_hash);
+  EXPECT_NE(one, train(settings({"run.seed=4"})).weights_hash);
+}
+
+TEST_P(TrainingRun, ResumeEqualsUninterrupted) {
+  const Settings s = settings({"run.keep_checkpoints=1"});
+  Trainer whole(s, data_of(s));
+  const Summary expected = whole.run();
+  const std::vector<float> expected_state = everything(whole.algorithm());
+  const int64_t last = s.integer("run.iterations");
+  for (const int64_t wanted : {int64_t{1}, last / 2, last - 1}) {
+    const int64_t stop = std::min(wanted, expected.iterations);  // earlier when everybody is lost
+    ScratchFolder folder;
+    /// Sets the flag that Ctrl-C sets, when the checkpoint is written.
+    struct Interrupt : Observer {
+      std::atomic<bool> stop{false};
+      void checkpointed(int64_t, const std::string&) override { stop = true; }
+    };
+    const auto interrupt = std::make_shared<Interrupt>();
+    Settings with_checkpoints = s;
+    with_checkpoints.set_integer("run.checkpoint_every", stop);
+    Trainer first(with_checkpoints, data_of(s));
+    first.set_checkpoint_folder(folder.path());
+    first.observe(interrupt);
+    const Summary half = first.run(interrupt->stop);
+    ASSERT_EQ(half.iterations, stop);
+    ASSERT_TRUE(half.interrupted || first.stage().world().size() == 0);
+
+    Trainer second(s, data_of(s));
+    second.set_checkpoint_folder(folder.path());
+    ASSERT_TRUE(second.resume());
+    EXPECT_EQ(second.iteration(), stop);
+    const Summary summary = second.run();
+    EXPECT_EQ(summary.weights_hash, expected.weights_hash) << "interrupted after " << stop;
+    EXPECT_EQ(summary.ledger.entries(), expected.ledger.entries());
+    EXPECT_EQ(summary.events.size(), expected.events.size());
+    EXPECT_EQ(everything(second.algorithm()), expected_state);
+  }
+}
+
+// Table IV of Hardy et al. 2019, CIFAR-10 with N = 10 (MB are MiB there), and the counts behind it.
+TEST(Plan, ReproducesTableFour) {
+  constexpr double kMiB = 1 << 20;
+  const DataShape cifar{{32, 32, 3}, 10, 50000};
+  for (const int64_t b : {10, 100}) {
+    SCOPED_TRACE(b);
+    const auto planned = [&](const std::string& preset, std::vector<std::string> more = {}) {
+      more.push_back(fmt::format("algorithm.batch={}", b));
+      return plan(resolve_settings("extends = \"" + preset + "\"", "test", more), cifar);
+    };
+    const nlohmann::json md = planned("md-gan-cifar10-cnn"), fl = planned("fl-gan-cifar10-cnn");
+    EXPECT_EQ(md["parameters"]["generator"], 2932035);
+    EXPECT_EQ(md["parameters"]["discriminator"], 1662891);
+    const int64_t d = 32 * 32 * 3, iterations = 50000;
+    // Each iteration a worker gets two batches, 2 b d floats, and answers with b d.
+    EXPECT_EQ(md["traffic"]["per_iteration"]["batches"], 4 * 2 * b * d);
+    EXPECT_NEAR(md["traffic"]["per_iteration"]["batches"].get<double>() / kMiB, b == 10 ? 0.23 : 2.34, 0.005);
+    EXPECT_EQ(md["traffic"]["per_iteration"]["feedback"], 4 * b * d);
+    EXPECT_EQ(md["traffic"]["server"]["per_iteration"]["batches"]["sent_bytes"], 10 * 4 * 2 * b * d);
+    EXPECT_EQ(md["traffic"]["total"]["batches"]["bytes"], iterations * 10 * 4 * 2 * b * d);
+    EXPECT_EQ(md["traffic"]["total"]["feedback"]["messages"], iterations * 10);
+    // A swap moves theta: 6.34 MB. One every m E / b iterations: 5000 / b.
+    EXPECT_EQ(md["traffic"]["per_exchange"]["discriminators"], 4 * 1662891);
+    EXPECT_NEAR(md["traffic"]["per_exchange"]["discriminators"].get<double>() / kMiB, 6.34, 0.005);
+    EXPECT_EQ(md["traffic"]["total"]["discriminators"]["messages"], iterations / (5000 / b) * 10);
+    // FL-GAN: a worker sends and gets theta + w, 17.5 MB, 100 or 1000 times; the server ten times that.
+    const int64_t table = fl["parameters"]["embedding"].get<int64_t>();
+    const auto exchange = [&](const char* kind) { return fl["traffic"]["per_exchange"][kind].get<int64_t>(); };
+    EXPECT_EQ(exchange("generators") + exchange("discriminators"), 4 * (2932035 + table + 1662891));
+    EXPECT_NEAR(static_cast<double>(exchange("generators") + exchange("discriminators")) / kMiB, 17.5, 0.05);
+    const nlohmann::json& server = fl["traffic"]["server"]["per_exchange"];
+    EXPECT_NEAR((server["generators"]["received_bytes"].get<double>() +
+                 server["discriminators"]["received_bytes"].get<double>()) /
+                    kMiB,
+                175, 0.5);
+    EXPECT_EQ(fl["traffic"]["total"]["generators"]["messages"], (b == 10 ? 100 : 1000) * 10 * 2);
+    EXPECT_TRUE(fl["traffic"]["per_iteration"].empty());
+  }
+}
+
+TEST(Plan, OrdinaryIterationIsOneBeforeTheFaults) {
+  const Settings s = settings_of(kRing, {"world.crash_every=auto", "algorithm.kappa=2"});
+  const nlohmann::json crashing = plan(s, shape_of(data_of(s)));
+  const Settings calm_settings = settings_of(kRing, {"algorithm.kappa=2"});
+  const nlohmann::json calm = plan(calm_settings, shape_of(data_of(s)));
+  EXPECT_EQ(crashing["traffic"]["per_iteration"], calm["traffic"]["per_iteration"]);
+  EXPECT_EQ(crashing["traffic"]["per_exchange"], calm["traffic"]["per_exchange"]);
+  EXPECT_LT(crashing["traffic"]["total"]["batches"]["bytes"], calm["traffic"]["total"]["batches"]["bytes"]);
+}
+
+TEST(Faults, EndsWhenNobodyIsLeft) {
+  for (const char* name : {"md-gan", "fl-gan", "local"}) {
+    SCOPED_TRACE(name);
+    ScratchFolder folder;
+    const Settings s = settings_of(kRing, {fmt::format("algorithm.name={}", name), "world.workers=3",
+                                           "world.crash=[\"2:1\", \"5:0\", \"7:2\"]", "run.log_every=1"});
+    const Summary summary = train(s, folder.path());
+    EXPECT_EQ(summary.iterations, 7);
+    EXPECT_FALSE(summary.interrupted);
+    ASSERT_EQ(summary.events.size(), 3u);
+    EXPECT_EQ(summary.events[2].worker, 2);
+    Trainer again(s, data_of(s));
+    again.set_checkpoint_folder(folder.path());
+    ASSERT_TRUE(again.resume());
+    EXPECT_EQ(again.run().weights_hash, summary.weights_hash);
+  }
+}
+
+TEST(Faults, WhoJoinsIsACopy) {
+  const Settings s = settings_of(kRing, {"world.crash=[\"3:1\"]", "world.join=[\"8:1\"]", "run.iterations=8",
+                                         "gan.same_start=false", "algorithm.swap_epochs=0"});
+  Trainer trainer(s, data_of(s));
+  trainer.run();
+  const std::vector<Event> events = FaultSchedule(s, 5, 8, 3).events();
+  ASSERT_EQ(events.size(), 2u);
+  ASSERT_EQ(events[1].kind, "joined");
+  const int64_t like = events[1].like;
+  ASSERT_NE(like, 1);
+  Fleet& fleet = *trainer.algorithm().fleets().at("discriminators");
+  ASSERT_EQ(fleet.replicas(), 5);
+  EXPECT_EQ(fleet.replica_weights(1), fleet.replica_weights(like));
+  for (int64_t other : {0, 2, 3, 4})
+    EXPECT_EQ(fleet.replica_weights(1) == fleet.replica_weights(other), other == like);
+  EXPECT_EQ(trainer.stage().world().living(), (std::vector<int64_t>{0, 1, 2, 3, 4}));
+  EXPECT_EQ(trainer.stage().world().ledger().received(MessageKind::kDiscriminators, 1).messages, 1);
+}
+
+TEST(Faults, RefusesWhatCannotHappen) {
+  const auto schedule = [](std::vector<std::string> overrides) {
+    return [=] { FaultSchedule(settings_of(kRing, overrides), 5, 24, 1); };
+  };
+  expect_refused({{"twice", schedule({"world.crash=[\"3:1\", \"5:1\"]"}), "not there then", Fault::kUsage},
+                  {"joins the living", schedule({"world.crash=[\"9:1\"]", "world.join=[\"10:1\", \"11:1\"]"}),
+                   "but it is there", Fault::kUsage},
+                  {"nobody at the start", schedule({"world.join=[\"1:0\",\"1:1\",\"1:2\",\"1:3\",\"1:4\"]"}),
+                   "at least one", Fault::kUsage},
+                  {"no such worker", schedule({"world.crash=[\"3:5\"]"}), "worker from 0 to 4", Fault::kUsage},
+                  {"not a pair", schedule({"world.crash=[\"three\"]"}), "\"iteration:worker\"", Fault::kUsage},
+                  {"a word", schedule({"world.crash_every=often"}), "auto", Fault::kUsage}});
+}
+
+/// A checkpoint at iterations 8, 16 and 24.
+void leave_checkpoints(const std::string& folder, const Settings& base) {
+  Settings s = base;
+  s.set_integer("run.checkpoint_every", 8);
+  s.set_integer("run.keep_checkpoints", 2);
+  train(s, folder);
+  ASSERT_EQ(list_checkpoints(folder).size(), 2u) << "only the newest are kept";
+}
+
+TEST(Checkpoint, DamagedOnesArePassedOver) {
+  const Settings s = settings_of(kRing, {});
+  const std::string expected = train(s).weights_hash;
+  struct Row {
+    std::string name;
+    std::function<void(const std::string& path)> damage;
+  };
+  for (const Row& row : std::vector<Row>{
+           {"truncated",
+            [](const std::string& path) { std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2); }},
+           {"empty", [](const std::string& path) { std::filesystem::resize_file(path, 0); }},
+           {"a bit turned", [](const std::string& path) {
+              std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+              file.seekp(-5, std::ios::end);
+              file.put('\x5a');
+            }}}) {
+    SCOPED_TRACE(row.name);
+    ScratchFolder folder;
+    leave_checkpoints(folder.path(), s);
+    const std::vector<std::string> all = list_checkpoints(folder.path());
+    row.damage(all.back());
+    folder.put(".iteration-000000024.safetensors.partial", "what a killed writer leaves");
+    Trainer trainer(s, data_of(s));
+    trainer.set_checkpoint_folder(folder.path());
+    ASSERT_TRUE(trainer.resume());
+    EXPECT_EQ(trainer.iteration(), 16);
+    EXPECT_EQ(trainer.run().weights_hash, expected);
+
+    row.damage(list_checkpoints(folder.path()).front());
+    row.damage(list_checkpoints(folder.path()).back());
+    Trainer none(s, data_of(s));
+    none.set_checkpoint_folder(folder.path());
+    expect_refused({{"all damaged", [&] { none.resume(); }, "no checkpoint"}});
+  }
+}
+
+TEST(Checkpoint, SupersedesLaterOnes) {
+  ScratchFolder folder;
+  const Settings s = settings_of(kRing, {"run.keep_checkpoints=1", "run.iterations=4"});
+  folder.put("iteration-000000009.safetensors", "damaged, and of an iteration yet to come");
+  train(s, folder.path());
+  const std::vector<std::string> left = list_checkpoints(folder.path());
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_NE(left[0].find("000000004"), std::string::npos) << "the good one stays";
+}
+
+TEST(Checkpoint, OfAnotherRunIsRefused) {
+  ScratchFolder folder;
+  const Settings s = settings_of(kRing, {});
+  leave_checkpoints(folder.path(), s);
+  const auto resume = [&](std::vector<std::string> overrides) {
+    return [&folder, overrides] {
+      const Settings other = settings_of(kRing, overrides);
+      Trainer trainer(other, data_of(other));
+      trainer.set_checkpoint_folder(folder.path());
+      trainer.resume();
+    };
+  };
+  expect_refused({{"algorithm", resume({"algorithm.name=fl-gan"}), "belongs to another run"},
+                  {"network", resume({"generator.layers=[\"dense 13\", \"relu\", \"dense 2\"]"}), "dense 13"},
+                  {"activation", resume({"generator.layers=[\"dense 12\", \"elu\", \"dense 2\"]"}), "elu"},
+                  {"workers", resume({"world.workers=4"}), "5 workers"},
+                  {"seed", resume({"run.seed=4"}), "seed 4"},
+                  {"batch", resume({"algorithm.batch=6"}), "batch 6"}});
+  ScratchFolder empty;
+  Trainer trainer(s, data_of(s));
+  trainer.set_checkpoint_folder(empty / "not there");
+  EXPECT_FALSE(trainer.resume());
+}
+
+TEST(Training, DivergenceIsAnErrorAndLeavesNoCheckpoint) {
+  for (const char* name : {"md-gan", "local"}) {
+    ScratchFolder folder;
+    const Settings s = settings_of(kRing, {fmt::format("algorithm.name={}", name), "discriminator.optimiser=sgd",
+                                           "discriminator.learning_rate=1000", "gan.loss=least-squares",
+                                           "run.checkpoint_every=1", "run.log_every=0"});
+    expect_refused({{name, [&] { train(s, folder.path()); }, "not a", Fault::kRun}});
+    for (const std::string& path : list_checkpoints(folder.path())) {
+      Trainer trainer(s, data_of(s));
+      trainer.set_checkpoint_folder(folder.path());
+      ASSERT_TRUE(trainer.resume());
+      for (float value : everything(trainer.algorithm())) ASSERT_TRUE(std::isfinite(value)) << path;
+    }
+  }
+}
+
+TEST(Training, RefusesWhatDoesNotFit) {
+  const auto start = [](const std::string& base, std::vector<std::string> overrides) {
+    return [&base, overrides] {
+      const Settings s = settings_of(base, overrides);
+      Trainer(s, data_of(s));
+    };
+  };
+  const auto usage = Fault::kUsage;
+  expect_refused({{"k > N", start(kRing, {"algorithm.kappa=6"}), "at most the number of workers, 5", usage},
+                  {"k = 0", start(kRing, {"algorithm.kappa=0"}), "algorithm.kappa", usage},
+                  {"b > shard", start(kRing, {"algorithm.batch=41"}), "smallest of the 5 shards has 40", usage},
+                  {"standalone of many", start(kRing, {"algorithm.name=standalone", "world.workers=5"}),
+                   "world.workers is 5", usage},
+                  {"unknown algorithm", start(kRing, {"algorithm.name=mdgan"}), "did you mean \"md-gan\"", usage},
+                  {"unknown loss", start(kRing, {"gan.loss=l2"}), "gan.loss", usage},
+                  {"generator of another shape", start(kRing, {"generator.layers=[\"dense 3\"]"}),
+                   "the data are 2 features", usage},
+                  {"discriminator without heads", start(kStrokes, {"discriminator.layers=[\"flatten\", \"dense 2\"]"}),
+                   "expected 11 (real/fake and 10 classes)", usage},
+                  {"L", start(kRing, {"algorithm.local_steps=0"}), "algorithm.local_steps", usage},
+                  {"rate", start(kRing, {"generator.learning_rate=1e6"}), "generator.learning_rate", usage},
+                  {"device", start(kRing, {"run.device=tpu"}), "unknown device", usage}});
+}
+
+}  // namespace
+}  // namespace agon
