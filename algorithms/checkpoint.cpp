@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <memory>
+#include <map>
 
 #include "engine/files.h"
 #include "engine/safetensors.h"
@@ -16,12 +16,22 @@ namespace {
 
 constexpr const char* kFileKind = "agon checkpoint 1";
 
-void check_finite(const std::vector<float>& values, const std::string& what, int64_t iteration) {
-  for (float value : values)
-    if (!std::isfinite(value))
-      fail(Fault::kRun,
-           "{} hold a value that is not a number at iteration {}; no checkpoint was written, earlier ones are good",
-           what, iteration);
+/// Hands `count` floats of the device to the file piece by piece, so that no copy of a large fleet is held. A value
+/// that is not a number ends the writing.
+void stream_floats(Device& device, const float* from, int64_t count, const std::string& what, int64_t iteration,
+                   const SafetensorsWriter::Sink& sink) {
+  constexpr int64_t kPiece = 1 << 18;
+  std::vector<float> piece(static_cast<size_t>(std::min(count, kPiece)));
+  for (int64_t begin = 0; begin < count; begin += kPiece) {
+    const auto n = static_cast<size_t>(std::min(kPiece, count - begin));
+    device.download(piece.data(), from + begin, n * sizeof(float));
+    for (size_t i = 0; i < n; ++i)
+      if (!std::isfinite(piece[i]))
+        fail(Fault::kRun,
+             "{} hold a value that is not a number at iteration {}; no checkpoint was written, earlier ones are good",
+             what, iteration);
+    sink(piece.data(), n * sizeof(float));
+  }
 }
 
 template <class T>
@@ -51,22 +61,20 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
                              const CheckpointInfo& info, int64_t keep) {
   make_folder(folder);
   SafetensorsWriter writer;
-  std::vector<std::unique_ptr<std::vector<float>>> floats;
-  std::vector<std::unique_ptr<std::vector<int32_t>>> integers;
+  std::map<std::string, std::vector<int32_t>> steps;
+  std::map<std::string, std::vector<float>> rates;
   for (const auto& [name, fleet] : algorithm.fleets()) {
     const int64_t R = fleet->replicas();
-    for (const Fleet::Arena& arena : fleet->arenas()) {
-      auto values = std::make_unique<std::vector<float>>(static_cast<size_t>(R * arena.count));
-      if (!values->empty()) world.device().download(values->data(), arena.data, values->size() * sizeof(float));
-      check_finite(*values, fmt::format("the {}'s {}", name, arena.name), world.iteration());
-      writer.add(name + "." + arena.name, "F32", {R, arena.count}, values->data());
-      floats.push_back(std::move(values));
-    }
+    for (const Fleet::Arena& arena : fleet->arenas())
+      writer.add_streamed(name + "." + arena.name, "F32", {R, arena.count},
+                          [&world, arena, R, what = fmt::format("the {}'s {}", name, arena.name)](const auto& sink) {
+                            stream_floats(world.device(), arena.data, R * arena.count, what, world.iteration(), sink);
+                          });
     if (!fleet->trains()) continue;
-    integers.push_back(std::make_unique<std::vector<int32_t>>(fleet->steps()));
-    writer.add(name + ".steps", "I32", {static_cast<int64_t>(integers.back()->size())}, integers.back()->data());
-    floats.push_back(std::make_unique<std::vector<float>>(fleet->learning_rates()));
-    writer.add(name + ".learning_rates", "F32", {static_cast<int64_t>(floats.back()->size())}, floats.back()->data());
+    const auto& step = steps[name] = fleet->steps();
+    const auto& rate = rates[name] = fleet->learning_rates();
+    writer.add(name + ".steps", "I32", {std::ssize(step)}, step.data());
+    writer.add(name + ".learning_rates", "F32", {std::ssize(rate)}, rate.data());
   }
   const nlohmann::json description = {{"iteration", world.iteration()},
                                       {"living", world.living()},
@@ -109,8 +117,8 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
         const int64_t R = shape.empty() ? 0 : shape.front();
         fleet->set_replicas(R);
         for (const Fleet::Arena& arena : fleet->arenas()) {
-          const auto values = read_array<float>(file, name + "." + arena.name, "F32", {R, arena.count});
-          if (!values.empty()) world.device().upload(arena.data, values.data(), values.size() * sizeof(float));
+          const SafeTensor& tensor = file.at(name + "." + arena.name, "F32", {R, arena.count});
+          if (tensor.bytes) world.device().upload(arena.data, tensor.data, tensor.bytes);
         }
         if (fleet->trains()) {
           fleet->set_steps(read_array<int32_t>(file, name + ".steps", "I32", {fleet->capacity()}));

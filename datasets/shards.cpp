@@ -11,11 +11,13 @@ Shards::Shards(std::shared_ptr<Device> device, const Dataset& data, const Partit
     buffer = std::remove_reference_t<decltype(buffer)>(device_, count);
     buffer.set(std::span(values, static_cast<size_t>(count)));
   };
-  const int64_t values = data.count() * data.values_per_item();
-  if (data.is_points())
-    upload(points_, data.points(), values);
-  else
-    upload(images_, data.images(), values);
+  const auto resident = [&](auto& buffer, const auto* values) {
+    if (!values || device_->reads_host_memory()) return values;
+    upload(buffer, values, data.count() * data.values_per_item());
+    return static_cast<decltype(values)>(buffer.data());
+  };
+  images_ = resident(image_buffer_, data.images());
+  points_ = resident(point_buffer_, data.points());
   if (!data.labels().empty()) upload(labels_, data.labels().data(), data.count());
 
   std::vector<int32_t> indices;
@@ -36,8 +38,8 @@ void Shards::sample(const RandomKey& key, uint32_t draws, const Batch& to) const
                            .channels = data_.channels(),
                            .height = data_.height(),
                            .width = data_.width(),
-                           .images = images_.data(),
-                           .points = points_.data(),
+                           .images = images_,
+                           .points = points_,
                            .labels = labels_.data(),
                            .indices = indices_.data(),
                            .begin = begin_.data(),
@@ -54,10 +56,6 @@ int64_t Shards::smallest() const { return *std::min_element(sizes_.begin(), size
 double Shards::mean_size() const {
   const int64_t total = std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0});
   return static_cast<double>(total / static_cast<int64_t>(sizes_.size()));
-}
-
-int64_t Shards::bytes() const {
-  return images_.size() + 4 * (points_.size() + labels_.size() + indices_.size()) + 8 * begin_.size();
 }
 
 }  // namespace agon

@@ -24,14 +24,15 @@ class Shards {
   double mean_size() const;  ///< m = floor(|B| / N)
   Shape shape() const { return {data_.height(), data_.width(), data_.channels()}; }
   int64_t classes() const { return data_.classes(); }
-  int64_t bytes() const;
 
  private:
   std::shared_ptr<Device> device_;
-  Dataset data_;  // keeps the mapping alive where the device reads host memory
+  Dataset data_;  // keeps its memory alive where the device reads that
   std::vector<int64_t> sizes_;
-  Buffer<uint8_t> images_;
-  Buffer<float> points_;
+  const uint8_t* images_ = nullptr;  // in the buffer, or the data set's own where the device can read that
+  const float* points_ = nullptr;
+  Buffer<uint8_t> image_buffer_;
+  Buffer<float> point_buffer_;
   Buffer<int32_t> labels_, indices_;
   Buffer<int64_t> begin_;
 };

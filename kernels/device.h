@@ -26,6 +26,8 @@ class Device {
   virtual void upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void download(void* to_host, const void* from, size_t bytes) = 0;
   virtual void copy(void* to, const void* from, size_t bytes) = 0;  ///< within the device, queued
+  /// True if operations can read host memory as it is, so that a data set need not be copied.
+  virtual bool reads_host_memory() const { return false; }
 
   virtual void flush() = 0;        ///< start what is queued
   virtual void synchronize() = 0;  ///< and wait for it

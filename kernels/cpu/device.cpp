@@ -81,6 +81,7 @@ class CpuDevice final : public Device {
   void copy(void* to, const void* from, size_t bytes) override {
     stream_.add({1, 1, true, [=](int64_t, int64_t) { std::memmove(to, from, bytes); }});
   }
+  bool reads_host_memory() const override { return true; }
   void flush() override { stream_.flush(); }
   void synchronize() override { stream_.flush(); }
   size_t workspace_bytes() const override { return cpu::scratch_bytes(); }
