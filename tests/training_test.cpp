@@ -212,8 +212,7 @@ TEST(Faults, WhoJoinsIsACopy) {
   Fleet& fleet = *trainer.algorithm().fleets().at("discriminators");
   ASSERT_EQ(fleet.replicas(), 5);
   EXPECT_EQ(fleet.replica_weights(1), fleet.replica_weights(like));
-  for (int64_t other : {0, 2, 3, 4})
-    EXPECT_EQ(fleet.replica_weights(1) == fleet.replica_weights(other), other == like);
+  for (int64_t other : {0, 2, 3, 4}) EXPECT_EQ(fleet.replica_weights(1) == fleet.replica_weights(other), other == like);
   EXPECT_EQ(trainer.stage().world().living(), (std::vector<int64_t>{0, 1, 2, 3, 4}));
   EXPECT_EQ(trainer.stage().world().ledger().received(MessageKind::kDiscriminators, 1).messages, 1);
 }
