@@ -43,7 +43,8 @@ class MdGanPlan final : public AlgorithmPlan {
   }
 
   std::vector<FleetUse> fleets() const override {
-    return {{"generator", game_.generator.network.get(), 1, true, batches(game_.workers) * game_.batch},
+    return {{"generator", game_.generator.network.get(), 1, true, batches(game_.workers) * game_.batch,
+             batches(game_.workers)},
             {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
   }
   std::vector<Pass> passes() const override {
@@ -87,7 +88,7 @@ class MdGan final : public Algorithm {
         plan_(stage.settings(), game_, stage.shards().mean_size()),
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
         batches_(plan_.batches(game_.workers)),
-        server_(stage, Generators::Place::kServer, batches_ * game_.batch),
+        server_(stage, Generators::Place::kServer, batches_ * game_.batch, batches_),
         workers_(stage),
         judged_(stage.device(), game_.workers, game_.batch, game_.sample(), game_.conditional()),
         merged_(stage.device(), batches_, game_.batch, game_.sample()) {}

@@ -102,9 +102,10 @@ double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
 double Discriminators::mean_loss() { return take_mean(loss_, learned_); }
 double Discriminators::mean_generator_loss() { return take_mean(generator_loss_, judged_); }
 
-Generators::Generators(Stage& stage, Place place, int64_t batch)
+Generators::Generators(Stage& stage, Place place, int64_t batch, int64_t groups)
     : stage_(stage),
       place_(place),
+      groups_(groups),
       fleet_(stage.device(), stage.game().generator.network,
              for_workers(stage.game().generator_options, place == Place::kServer ? 1 : stage.game().workers)),
       noise_(stage.device(), fleet_.replicas(), batch, {1, 1, stage.game().generator.latent},
@@ -127,7 +128,7 @@ Batch Generators::generate(uint32_t draw) {
                                          .classes = stage_.game().generator.classes,
                                          .y = noise.y.block(),
                                          .key = key(RandomStream::kLabels)});
-  return {fleet_.forward(noise.x, {.labels = noise.y, .key = key(RandomStream::kDropout)}), noise.y};
+  return {fleet_.forward(noise.x, {.groups = groups_, .labels = noise.y, .key = key(RandomStream::kDropout)}), noise.y};
 }
 
 void Generators::learn(const Tensor& feedback, double scale) {

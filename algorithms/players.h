@@ -39,8 +39,8 @@ class Discriminators {
 class Generators {
  public:
   enum class Place { kServer, kWorkers };
-  /// `batch` samples per replica in a training pass.
-  Generators(Stage& stage, Place place, int64_t batch);
+  /// `batch` samples per replica in a training pass, in `groups` batches with statistics (of batch norm) of their own.
+  Generators(Stage& stage, Place place, int64_t batch, int64_t groups = 1);
 
   /// Noise (and labels) keyed by (iteration, draw), and a forward pass: [R, batch, ...].
   Batch generate(uint32_t draw = 0);
@@ -54,6 +54,7 @@ class Generators {
  private:
   Stage& stage_;
   Place place_;
+  int64_t groups_;
   Fleet fleet_;
   BatchBuffer noise_;  // z and the class
 };
@@ -79,7 +80,7 @@ class LocalPlan : public AlgorithmPlan {
 class LocalGans {
  public:
   explicit LocalGans(Stage& stage);
-  /// Every worker: L steps of D on fresh generated samples, one step of G on others.
+  /// Every worker: L steps of D on a batch of generated samples, one step of G on another.
   void learn();
 
   Generators& generators() { return generators_; }

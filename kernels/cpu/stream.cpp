@@ -103,12 +103,12 @@ class Stream::Pool {
       return;
     }
     piece_ = &piece;
-    count_ = count;
-    next_ = 0;
-    busy_ = threads_ - 1;
+    done_ = 0;
+    ticket_.store(static_cast<uint64_t>(count) << 32, std::memory_order_release);
     wake();
     work();
-    for (Spin spin; busy_.load(std::memory_order_acquire) > 0;) spin.wait();
+    // Only pieces that were taken are waited for: a helper that has not got a core yet holds nobody up.
+    for (Spin spin; done_.load(std::memory_order_acquire) < count;) spin.wait();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
@@ -121,13 +121,21 @@ class Stream::Pool {
     start_.notify_all();
   }
 
+  /// Takes pieces until none are left. A piece is taken by moving the ticket on, so whoever comes late, perhaps in the
+  /// middle of a later region, takes a piece of that one or none. Until it is done, `piece_` stays.
   void work() {
-    try {
-      for (int64_t i = next_++; i < count_; i = next_++) (*piece_)(i);
-    } catch (...) {
-      std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-      next_ = count_.load();
+    for (uint64_t ticket = ticket_.load(std::memory_order_acquire);;) {
+      const uint64_t count = ticket >> 32, index = ticket & 0xffffffffu;
+      if (index >= count) return;
+      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
+      try {
+        (*piece_.load(std::memory_order_acquire))(static_cast<int64_t>(index));
+      } catch (...) {
+        std::lock_guard lock(mutex_);
+        if (!error_) error_ = std::current_exception();
+      }
+      done_.fetch_add(1, std::memory_order_acq_rel);
+      ticket = ticket_.load(std::memory_order_acquire);
     }
   }
 
@@ -144,7 +152,6 @@ class Stream::Pool {
       seen = generation_;
       if (stop_) return;
       work();
-      busy_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -154,9 +161,9 @@ class Stream::Pool {
   std::condition_variable start_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<bool> stop_{false};
-  const std::function<void(int64_t)>* piece_ = nullptr;
-  std::atomic<int64_t> count_{0}, next_{0};
-  std::atomic<int> busy_{0};
+  std::atomic<const std::function<void(int64_t)>*> piece_{nullptr};
+  std::atomic<uint64_t> ticket_{0};  // pieces of this region in the upper half, the next one to be taken in the lower
+  std::atomic<int64_t> done_{0};
   std::exception_ptr error_;
 };
 
