@@ -93,9 +93,9 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
     sum.weights += part.weights, sum.gradients += part.gradients, sum.moments += part.moments;
     sum.activations += use.batch ? part.activations : 0;
   }
-  const int64_t pictures = data.count * data.sample.size() + 8 * data.count;  // U8, labels and order I32
+  const int64_t resident = data.count * (data.sample.size() * data.value_bytes + 8);  // labels and order are I32
   return {{"weights", sum.weights},         {"gradients", sum.gradients}, {"moments", sum.moments},
-          {"activations", sum.activations}, {"data", pictures},           {"total", sum.total() + pictures}};
+          {"activations", sum.activations}, {"data", resident},           {"total", sum.total() + resident}};
 }
 
 }  // namespace

@@ -11,7 +11,8 @@ namespace agon {
 struct DataShape {
   Shape sample;
   int64_t classes = 0;
-  int64_t count = 0;  ///< |B|, samples to train on
+  int64_t count = 0;        ///< |B|, samples to train on
+  int64_t value_bytes = 1;  ///< of a pixel; 4 of a point's coordinate
 };
 
 /// What a run needs and sends, before anything runs:

@@ -90,7 +90,10 @@ DataShape data_shape(const Settings& settings) {
       std::find_if(kKnownSets.begin(), kKnownSets.end(), [&](const KnownSet& set) { return set.name == name; });
   if (known != kKnownSets.end() && find_data(name).empty()) return known->shape;
   const Dataset data = open_data(settings).train;
-  return {.sample = {data.height(), data.width(), data.channels()}, .classes = data.classes(), .count = data.count()};
+  return {.sample = {data.height(), data.width(), data.channels()},
+          .classes = data.classes(),
+          .count = data.count(),
+          .value_bytes = data.is_points() ? 4 : 1};
 }
 
 Generator open_generator(std::shared_ptr<Device> device, const std::string& path) {
