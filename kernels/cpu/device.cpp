@@ -72,14 +72,16 @@ class CpuDevice final : public Device {
 
   void upload(void* to, const void* from, size_t bytes) override {
     stream_.flush();
-    std::memcpy(to, from, bytes);
+    if (bytes > 0) std::memcpy(to, from, bytes);  // an empty array may have no address
   }
   void download(void* to, const void* from, size_t bytes) override {
     stream_.flush();
-    std::memcpy(to, from, bytes);
+    if (bytes > 0) std::memcpy(to, from, bytes);  // an empty array may have no address
   }
   void copy(void* to, const void* from, size_t bytes) override {
-    stream_.add({1, 1, true, [=](int64_t, int64_t) { std::memmove(to, from, bytes); }});
+    stream_.add({1, 1, true, [=](int64_t, int64_t) {
+                   if (bytes > 0) std::memmove(to, from, bytes);
+                 }});
   }
   bool reads_host_memory() const override { return true; }
   void flush() override { stream_.flush(); }
