@@ -72,6 +72,8 @@ json parse_header(std::span<const std::byte> text, const std::string& path) {
     fail(Fault::kData,
          "the header of {} is no valid JSON from its byte {} on: the file is corrupt or no safetensors file", path,
          error.byte);
+  } catch (const json::exception&) {  // a number that no double can hold
+    fail(Fault::kData, "the header of {} holds an absurd number: the file is corrupt or no safetensors file", path);
   }
   if (!header.is_object()) fail(Fault::kData, "expected a JSON object as the header of {}, found another value", path);
   if (!duplicate.empty()) fail(Fault::kData, "tensor \"{}\" appears twice in the header of {}", duplicate, path);
