@@ -231,7 +231,9 @@ std::string differing_settings(const std::vector<ReportedRun>& runs) {
   for (const ReportedRun& run : runs) html += "<th>" + escaped(run.label);
   bool any = false;
   for (const auto& [key, values] : rows) {
-    if (std::all_of(values.begin(), values.end(), [&](const auto& value) { return value == values.front(); })) continue;
+    if (std::all_of(values.begin(), values.end(),
+                    [&first = values.front()](const auto& value) { return value == first; }))
+      continue;
     any = true;
     html += "\n<tr><td><code>" + escaped(key) + "</code>";
     for (const std::string& value : values) html += "<td><code>" + escaped(value) + "</code>";
