@@ -132,6 +132,7 @@ TEST_F(SafetensorsTest, BadFilesAreRefusedInOneSentence) {
       {"header longer than the file", huge_length, "claims"},
       {"not JSON", image("{\"a\":", 0), "no valid JSON"},
       {"not UTF-8", image("{\"\xff\":1}", 0), "no valid JSON"},
+      {"a number beyond all doubles", image("{\"a\":1e99999}", 0), "absurd number"},
       {"a list", image("[]", 0), "JSON object"},
       {"tensor is a number", image("{\"a\":3}", 0), "no \"dtype\""},
       {"no shape", image(R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1), "no \"shape\""},
