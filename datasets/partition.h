@@ -5,11 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "engine/random.h"
+
 namespace agon {
 
 struct PartitionOptions {
   std::string kind = "iid";
-  double skew = 0;  ///< of kind "skew", in per cent: 0 = balanced, 100 = all of a class at one worker
+  double skew = 0;     ///< of kind "skew", in per cent: 0 = balanced, 100 = all of a class at one worker
+  double alpha = 0.5;  ///< of "dirichlet" and "quantity": concentration, the smaller, the less alike the workers
+  int64_t smallest_shard = 10;    ///< of "dirichlet" and "quantity": samples that every worker gets at least
+  int64_t shards_per_worker = 2;  ///< of "shards"
   uint64_t seed = 0;
 };
 
@@ -43,7 +48,21 @@ struct RegisterPartitioner {
   RegisterPartitioner(const std::string& kind, bool needs_labels, std::function<Partition(const PartitionTask&)> deal);
 };
 
+// What partitioners share.
+
+/// All indices, shuffled.
+std::vector<int32_t> shuffled_deck(const PartitionTask& task);
 /// The indices of each class [classes], shuffled; for partitioners that deal class by class.
 std::vector<std::vector<int32_t>> shuffled_by_class(const PartitionTask& task);
+/// Divides `total` samples in proportion to `shares` (which sum to 1) by cumulative rounding, so that every sample has
+/// one owner. The odd ones begin at worker `first`, which differs from class to class so that nobody gets all of them.
+std::vector<int64_t> apportioned(int64_t total, const std::vector<double>& shares, size_t first = 0);
+/// Gives worker n the next parts[n] of `items`.
+void deal_in_parts(Partition& result, const std::vector<int32_t>& items, const std::vector<int64_t>& parts);
+/// The first of up to 1,000 tries, each with random numbers of its own, in which every worker gets smallest_shard
+/// samples; checks alpha, too. Error(kUsage) when there is none.
+Partition deal_by_dirichlet(const PartitionTask& task, const std::function<Partition(HostRandom&)>& deal);
+/// One draw of the symmetric Dirichlet distribution Dir(alpha, ..., alpha): `count` shares that sum to 1.
+std::vector<double> dirichlet_shares(HostRandom& random, double alpha, int64_t count);
 
 }  // namespace agon
