@@ -19,9 +19,9 @@ namespace agon::cpu {
 #if AGON_TILES == 512
 
 using Vector = __m512;
-constexpr int64_t kVector = 16;  // words in a vector register
-constexpr int kTileVectors = 4;  // widest tile, in vectors
-constexpr int kTileSums = 24;    // registers of a tile that hold sums; the others hold what is multiplied
+constexpr int64_t kVector = 16;            // words in a vector register
+constexpr int kTileVectors = 4;            // widest tile, in vectors
+constexpr int kTileSums = 24;              // registers of a tile that hold sums; the others hold what is multiplied
 constexpr int64_t kCacheFloats = 1 << 17;  // half of the second-level cache that such processors have
 constexpr int64_t kNearFloats = 1 << 16;   // of a panel that a sum of outer products runs over without a break
 
@@ -60,7 +60,9 @@ inline Lanes lanes(int64_t count) {
 inline Vector zero() { return _mm256_setzero_ps(); }
 inline Vector splat(float value) { return _mm256_set1_ps(value); }
 inline Vector load(const float* from) { return _mm256_loadu_ps(from); }
-inline Vector load(Lanes some, const float* from) { return some.all ? load(from) : _mm256_maskload_ps(from, some.bits); }
+inline Vector load(Lanes some, const float* from) {
+  return some.all ? load(from) : _mm256_maskload_ps(from, some.bits);
+}
 inline void store(float* to, Vector v) { _mm256_storeu_ps(to, v); }
 inline void store(float* to, Lanes some, Vector v) {
   if (some.all)
