@@ -5,21 +5,21 @@
 #include <dnnl.hpp>
 #include <vector>
 
-#include "kernels/cpu/pack.h"
+#include "kernels/cpu/panels.h"
 #include "kernels/cpu/stream.h"
 
 namespace agon::cpu {
 
-bool has_tiles(Precision precision) {
+bool has_tiles([[maybe_unused]] Precision precision) {
 #if AGON_TILES
-  if (precision == Precision::kFp32) return true;
 #if defined(__AVX512BF16__)
   static const bool has_amx = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
-  return !has_amx;
+  if (precision == Precision::kBf16) return !has_amx;
 #endif
-#endif
-  (void)precision;
+  return true;
+#else
   return false;
+#endif
 }
 
 Columns all_columns(const ConvShape& s) {
@@ -38,50 +38,60 @@ struct Strides {
   int64_t at(int64_t b, int64_t i, int64_t j) const { return b * image + i * row + j * column; }
 };
 
-/// target(b, i, j) [columns] = the sum over a window of the source, `rows` runs of `depth` elements, times weights
-/// [rows, depth, columns]; for a grid of windows.
-struct WindowProduct {
-  int64_t batch, height, width;  // windows
-  Strides from;                  // their first elements in the source
-  int64_t rows, row_stride, depth;
-  int64_t columns;
-  Strides to;
-  int64_t size() const { return batch * height * width; }
+/// Windows [begin, end) along one axis of an image that all meet it with their taps [low, high): with their other taps
+/// they hang over its edge.
+struct Span {
+  int64_t begin, end, low, high;
 };
 
-/// Calls panel(first vector, vectors) for panels of nearly the same width, at most kTileVectors.
-template <class PanelBody>
-void each_panel(Columns columns, PanelBody panel) {
-  const int64_t vectors = columns.end - columns.begin, panels = (vectors + kTileVectors - 1) / kTileVectors;
-  for (int64_t p = 0; p < panels; ++p) {
-    const int64_t begin = columns.begin + vectors * p / panels, end = columns.begin + vectors * (p + 1) / panels;
-    panel(begin, end - begin);
+/// Window i of `count` lies on the pixels first + i * step + tap, tap < taps, of an axis of `size` pixels.
+std::vector<Span> spans(int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
+  std::vector<Span> list;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t at = first + i * step;
+    const int64_t low = std::clamp<int64_t>(-at, 0, taps), high = std::clamp(size - at, low, taps);
+    if (!list.empty() && list.back().low == low && list.back().high == high)
+      list.back().end = i + 1;
+    else
+      list.push_back({i, i + 1, low, high});
   }
+  return list;
 }
 
-/// The lanes of a panel's last vector that are columns of the result.
-__mmask16 last_lanes(int64_t columns, int64_t begin, int64_t vectors) {
-  return lanes(columns - (begin + vectors - 1) * kVector);
-}
+/// target(b, i, j) [columns] = the sum over a window of the source, [rows, taps, depth], times weights
+/// [rows, taps, depth, columns]; for a grid of windows. What hangs over the edge is left out of the sum.
+struct WindowProduct {
+  int64_t batch;
+  std::vector<Span> down, across;  // windows
+  Strides from;                    // their first elements in the source
+  int64_t rows, row_stride, taps, depth;
+  int64_t columns;
+  Strides to;
+};
 
-/// Some rows of all windows times a panel of weights [rows, words, 16 N].
+/// Taps [low, low + rows) of the windows of two spans times their weights, a panel [rows, panel_row] that begins with
+/// tap (low, 0).
 template <class T, int M, int N>
-void sweep(const WindowProduct& p, const T* source, int64_t rows, const float* panel, float* target, bool accumulate,
-           __mmask16 last) {
+void sweep(const WindowProduct& p, const Span& down, const Span& across, int64_t low, int64_t rows, const T* source,
+           const float* panel, int64_t panel_row, float* target, bool accumulate, Lanes last) {
+  const int64_t words = words_for<T>((across.high - across.low) * p.depth);
+  source += low * p.row_stride + across.low * p.depth;
+  panel += words_for<T>(across.low * p.depth) * N * kVector;
   const T* window[M];
   float* result[M];
-  int64_t b = 0, i = 0, j = 0, left = p.size();
+  int64_t b = 0, i = down.begin, j = across.begin;
+  int64_t left = p.batch * (down.end - down.begin) * (across.end - across.begin);
   while (left > 0) {
     for (int m = 0; m < M; ++m) {
       window[m] = source + p.from.at(b, i, j);
       result[m] = target + p.to.at(b, i, j);
       if (--left <= 0) continue;  // the last tile is filled up with the last window
-      if (++j < p.width) continue;
-      j = 0;
-      if (++i < p.height) continue;
-      i = 0, ++b;
+      if (++j < across.end) continue;
+      j = across.begin;
+      if (++i < down.end) continue;
+      i = down.begin, ++b;
     }
-    window_tile<T, M, N>(window, rows, p.row_stride, words_for<T>(p.depth), panel, result, accumulate, last);
+    window_tile<T, M, N>(window, rows, p.row_stride, words, panel, panel_row, result, accumulate, last);
   }
 }
 
@@ -89,34 +99,33 @@ void sweep(const WindowProduct& p, const T* source, int64_t rows, const float* p
 template <class T, class Pack>
 void multiply(const WindowProduct& p, Columns columns, const T* source, float* target, Pack pack) {
   // As many window rows at a time as keep their weights in the second-level cache.
-  constexpr int64_t kPanelFloats = 1 << 17;
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
-    const int64_t row_floats = words_for<T>(p.depth) * vectors * kVector;
-    const int64_t most = std::max<int64_t>(1, kPanelFloats / std::max<int64_t>(1, row_floats));
+    const int64_t row_floats = words_for<T>(p.taps * p.depth) * vectors * kVector;
+    const int64_t most = std::max<int64_t>(1, kCacheFloats / std::max<int64_t>(1, row_floats));
     float* const panel = scratch(kScratchA, std::min(most, p.rows) * row_floats + kVector);
     for (int64_t u = 0; u == 0 || u < p.rows; u += most) {
-      const int64_t rows = std::min(most, p.rows - u);
-      for (int64_t v = 0; v < rows; ++v) pack(u + v, begin, vectors, panel + v * row_floats);
-      const auto run = [&](auto sweep) {
-        sweep(p, source + u * p.row_stride, rows, panel, target + begin * kVector, u > 0,
-              last_lanes(p.columns, begin, vectors));
-      };
-      switch (vectors) {
-        case 1:
-          run(sweep<T, 12, 1>);
-          break;
-        case 2:
-          run(sweep<T, 12, 2>);
-          break;
-        case 3:
-          run(sweep<T, 8, 3>);
-          break;
-        default:
-          run(sweep<T, 6, 4>);
-          break;
-      }
+      const int64_t end = std::min(u + most, p.rows);
+      for (int64_t v = u; v < end; ++v) pack(v, begin, vectors, panel + (v - u) * row_floats);
+      for (const Span& down : p.down)
+        for (const Span& across : p.across) {
+          const int64_t low = std::max(u, down.low), rows = std::min(end, down.high) - low;
+          // Windows without any tap in the image are zero, which the first turn writes.
+          if (rows <= 0 && (u > 0 || down.low < down.high)) continue;
+          with_width(vectors, [&]<int N>() {
+            sweep<T, std::min(12, kTileSums / N), N>(
+                p, down, across, low, std::max<int64_t>(0, rows), source, panel + (low - u) * row_floats, row_floats,
+                target + begin * kVector, low > down.low, last_lanes(p.columns, begin, vectors));
+          });
+        }
     }
   });
+}
+
+/// Along a row, whole words are left out, or nothing.
+template <class T>
+std::vector<Span> spans_across(int64_t depth, int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
+  if (depth % kPerWord<T> != 0) return {{0, count, 0, taps}};
+  return spans(count, first, step, taps, size);
 }
 
 /// The source image with the border that the windows reach into; the image itself where nothing has to change.
@@ -129,26 +138,23 @@ const T* padded(const Padding& padding, const float* from) {
   return to;
 }
 
-Padding padded_x(const ConvShape& s) {
-  return {s.batch, s.height, s.width, s.in_channels, s.pad, s.pad, s.height + 2 * s.pad, s.width + 2 * s.pad};
-}
-
 template <class T>
 void forward(const ConvShape& s, Columns columns, const float* x, const float* w, float* y) {
   const Padding padding = padded_x(s);
-  const int64_t line = padding.padded_width * s.in_channels, depth = s.kernel * s.in_channels;
+  const int64_t line = padding.padded_width * s.in_channels, row = s.kernel * s.in_channels;
   const WindowProduct product{
       s.batch,
-      s.out_height,
-      s.out_width,
+      spans(s.out_height, -s.pad, s.stride, s.kernel, s.height),
+      spans_across<T>(s.in_channels, s.out_width, -s.pad, s.stride, s.kernel, s.width),
       {padding.padded_height * line, s.stride * line, s.stride * s.in_channels},
       s.kernel,
       line,
-      depth,
+      s.kernel,
+      s.in_channels,
       s.out_channels,
       {s.out_height * s.out_width * s.out_channels, s.out_width * s.out_channels, s.out_channels}};
   multiply<T>(product, columns, padded<T>(padding, x), y, [&](int64_t u, int64_t begin, int64_t vectors, float* to) {
-    pack_panel<T>(w + u * depth * s.out_channels, depth, s.out_channels, s.out_channels, begin * kVector, vectors, to);
+    pack_panel<T>(w + u * row * s.out_channels, row, s.out_channels, s.out_channels, begin * kVector, vectors, to);
   });
 }
 
@@ -179,7 +185,9 @@ struct Blocks {
 /// Each of the stride^2 classes of pixels sees its own taps: a product each, with as many columns as x has channels.
 /// With few channels most lanes would idle; a block of pixels in one product fills them, at the price of zero weights.
 Blocks choose_blocks(const ConvShape& s) {
-  const auto filled = [](int64_t columns) { return double(columns) / double((columns + 15) / 16 * 16); };
+  const auto filled = [](int64_t columns) {
+    return double(columns) / double((columns + kVector - 1) / kVector * kVector);
+  };
   Blocks best;
   double best_share = 1.3 * filled(s.in_channels);
   for (int64_t height : {1, 2, 4})
@@ -261,12 +269,13 @@ void input_grad(const ConvShape& s, Columns columns, float* x, const float* w, c
   for (const Axis& h : down)
     for (const Axis& v : across) {
       WindowProduct product{s.batch,
-                            h.count,
-                            v.count,
+                            spans(h.count, h.first, h.step, h.length, s.out_height),
+                            spans_across<T>(s.out_channels, v.count, v.first, v.step, v.length, s.out_width),
                             {padding.padded_height * line, h.step * line, v.step * s.out_channels},
                             h.length,
                             line,
-                            v.length * s.out_channels,
+                            v.length,
+                            s.out_channels,
                             all,
                             {h.count * v.count * all, v.count * all, all}};
       const T* const first = source + (h.first + padding.top) * line + (v.first + padding.left) * s.out_channels;
@@ -278,79 +287,11 @@ void input_grad(const ConvShape& s, Columns columns, float* x, const float* w, c
         product.to = {s.height * row, s.stride * row, s.stride * s.in_channels};
         multiply<T>(product, columns, first, x + h.origin * row + v.origin * s.in_channels, pack);
       } else {
-        float* const products = scratch(kScratchC, product.size() * all);
+        float* const products = scratch(kScratchC, s.batch * h.count * v.count * all);
         multiply<T>(product, columns, first, products, pack);
         scatter_blocks(s, h, v, products, x);
       }
     }
-}
-
-/// Rows m .. of a [rows, 16 N] block of the weight gradient, in tiles of M, then of fewer.
-template <class T, int M, int N, class Tile>
-void outer_rows(int64_t m, int64_t rows, const Tile& tile) {
-  for (; m + M <= rows; m += M) tile.template operator()<T, M, N>(m);
-  if constexpr (M > 1) outer_rows<T, M / 2, N>(m, rows, tile);
-}
-
-/// A panel of y's columns as rows of words [images, H', W', 16 * vectors], two images woven into one in bf16.
-template <class T>
-void pack_map(const ConvShape& s, const float* y, int64_t first, int64_t width, float* to) {
-  const int64_t pixels = s.out_height * s.out_width, count = std::min(width, s.out_channels - first);
-  for (int64_t b = 0; b < s.batch; b += kPerWord<T>) {
-    const float* const even = y + b * pixels * s.out_channels + first;
-    const float* const odd = b + 1 < s.batch ? even + pixels * s.out_channels : nullptr;
-    for (int64_t i = 0; i < pixels; ++i, to += width)
-      interleave<T>(even + i * s.out_channels, odd ? odd + i * s.out_channels : nullptr, to, count, width);
-  }
-}
-
-/// The weight gradient of a few images, added to what w holds already.
-template <class T>
-void weight_grad_block(const ConvShape& s, Columns columns, const float* x, float* w, const float* y, bool accumulate) {
-  const Padding padding = padded_x(s);
-  const int64_t line = padding.padded_width * s.in_channels, pixels = s.out_height * s.out_width;
-  const int64_t rows = s.kernel * s.in_channels;  // of w, for one row of the kernel
-  const int64_t images = words_for<T>(s.batch);
-  const float* source = x;
-  if (kPerWord<T> == 2 || !padding.none()) {
-    float* const to = scratch(kScratchB, images * padding.padded_height * line);
-    pad_pairs<T>(padding, x, to);
-    source = to;
-  }
-  std::vector<int64_t> lines;  // where the products of a row of y begin in the source
-  for (int64_t b = 0; b < images; ++b)
-    for (int64_t i = 0; i < s.out_height; ++i) lines.push_back((b * padding.padded_height + i * s.stride) * line);
-
-  each_panel(columns, [&](int64_t begin, int64_t vectors) {
-    const int64_t width = vectors * kVector, first = begin * kVector;
-    const float* panel = y;  // its own panel, where the words and the width are right
-    if (kPerWord<T> == 2 || width != s.out_channels) {
-      float* const to = scratch(kScratchA, images * pixels * width);
-      pack_map<T>(s, y, first, width, to);
-      panel = to;
-    }
-    for (int64_t k = 0; k < s.kernel; ++k) {
-      const auto tile = [&]<class U, int M, int N>(int64_t m) {
-        outer_tile<U, M, N>(source + k * line + m, lines.data(), static_cast<int64_t>(lines.size()), s.out_width,
-                            s.stride * s.in_channels, panel, w + (k * rows + m) * s.out_channels + first,
-                            s.out_channels, accumulate, last_lanes(s.out_channels, begin, vectors));
-      };
-      switch (vectors) {
-        case 1:
-          outer_rows<T, 24, 1>(0, rows, tile);
-          break;
-        case 2:
-          outer_rows<T, 12, 2>(0, rows, tile);
-          break;
-        case 3:
-          outer_rows<T, 8, 3>(0, rows, tile);
-          break;
-        default:
-          outer_rows<T, 6, 4>(0, rows, tile);
-          break;
-      }
-    }
-  });
 }
 
 /// Some images of a shape: its batch, x and y from image `begin` on.
@@ -364,17 +305,17 @@ ConvShape images_of(ConvShape s, int64_t begin, int64_t most, float*& x, float*&
 template <class T>
 void convolve(const ConvShape& s, Columns columns, float* x, float* w, float* y) {
   // As many images at a time as keep a panel of y in the second-level cache, and the work space of the others small.
-  constexpr int64_t kPanelFloats = 1 << 16, kImageFloats = 1 << 21;
+  constexpr int64_t kImageFloats = 1 << 21;
   const bool weight_grad = s.direction == Direction::kWeightGrad;
   const int64_t width = std::min<int64_t>(kTileVectors, columns.end - columns.begin) * kVector;
-  const int64_t most = weight_grad ? kPanelFloats * kPerWord<T> / (s.out_height * s.out_width * width)
+  const int64_t most = weight_grad ? kCacheFloats / 2 * kPerWord<T> / (s.out_height * s.out_width * width)
                                    : kImageFloats * s.batch / (s.x_count() + s.y_count());
   const int64_t step = std::max(kPerWord<T>, most / kPerWord<T> * kPerWord<T>);
   for (int64_t begin = 0; begin < s.batch; begin += step) {
     float *some_x = x, *some_y = y;
     const ConvShape some = images_of(s, begin, step, some_x, some_y);
     if (weight_grad)
-      weight_grad_block<T>(some, columns, some_x, w, some_y, begin > 0);
+      tile_weight_grad<T>(some, columns, some_x, w, some_y, begin > 0);
     else if (s.direction == Direction::kForward)
       forward<T>(some, columns, some_x, w, some_y);
     else
@@ -385,10 +326,24 @@ void convolve(const ConvShape& s, Columns columns, float* x, float* w, float* y)
 }  // namespace
 
 void tile_convolution(const ConvShape& s, Columns columns, float* x, float* w, float* y) {
+  // From vectors of 16 columns to those of this processor, as far as there are columns.
+  const int64_t count = s.direction == Direction::kInputGrad ? s.in_channels : s.out_channels;
+  columns.begin *= 16 / kVector;
+  columns.end = std::min(columns.end * (16 / kVector), (count + kVector - 1) / kVector);
+  if (s.precision == Precision::kFp32) return convolve<float>(s, columns, x, w, y);
 #if defined(__AVX512BF16__)
-  if (s.precision == Precision::kBf16) return convolve<Bfloat16>(s, columns, x, w, y);
+  convolve<Bfloat16>(s, columns, x, w, y);
+#else
+  const auto rounded = [&](Direction output, MatrixScratch slot, float* from, int64_t floats) {
+    if (s.direction == output) return from;
+    float* const to = scratch(slot, floats);
+    round_to_bfloat16(from, to, floats);
+    return to;
+  };
+  convolve<float>(s, columns, rounded(Direction::kInputGrad, kScratchE, x, s.x_count()),
+                  rounded(Direction::kWeightGrad, kScratchF, w, s.w_count()),
+                  rounded(Direction::kForward, kScratchG, y, s.y_count()));
 #endif
-  convolve<float>(s, columns, x, w, y);
 }
 
 #else
