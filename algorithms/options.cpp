@@ -52,6 +52,7 @@ std::vector<Settings::Option> run_options() {
       {"data.alpha", "0.5", "of \"dirichlet\" and \"quantity\": the smaller, the less alike the workers' shards"},
       {"data.smallest_shard", "10", "of \"dirichlet\" and \"quantity\": samples that every worker gets at least"},
       {"data.shards_per_worker", "2", "of \"shards\": pieces of the data sorted by class that each worker gets"},
+      {"data.share", "1.0", "of \"diet\": the share of all data that every worker gets, apart from the others'"},
       {"gan.latent", "100", "length of the generator's noise vector"},
       {"gan.conditional",
        "\"auto\"",
@@ -82,6 +83,7 @@ PartitionOptions partition_options(const Settings& settings) {
           .alpha = settings.number("data.alpha"),
           .smallest_shard = settings.integer("data.smallest_shard"),
           .shards_per_worker = settings.integer("data.shards_per_worker"),
+          .share = settings.number("data.share"),
           .seed = static_cast<uint64_t>(settings.integer("run.seed", 0))};
 }
 

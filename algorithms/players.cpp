@@ -11,6 +11,8 @@ FleetOptions for_workers(FleetOptions options, int64_t workers) {
   return options;
 }
 
+}  // namespace
+
 void copy(Device& device, const Batch& from, const Batch& to) {
   device.run(ops::Axpby{.replicas = from.x.replicas,
                         .count = from.x.size_per_replica(),
@@ -28,8 +30,6 @@ void copy(Device& device, const Batch& from, const Batch& to) {
   rows->begin.push_back(from.y.replicas);
   device.run(ops::Select{from.y.batch, from.y.block(), to.y.block(), rows});
 }
-
-}  // namespace
 
 Discriminators::Discriminators(Stage& stage)
     : stage_(stage),

@@ -59,6 +59,9 @@ class Generators {
   BatchBuffer noise_;  // z and the class
 };
 
+/// Samples and labels from one place to another of the same shape.
+void copy(Device& device, const Batch& from, const Batch& to);
+
 /// What LocalGans compute; they send nothing, unless an algorithm adds to it.
 class LocalPlan : public AlgorithmPlan {
  public:

@@ -1,4 +1,5 @@
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "algorithms/algorithm.h"
 #include "engine/text.h"
@@ -12,6 +13,8 @@ std::map<std::string, AlgorithmKind>& registry() {
 }
 
 }  // namespace
+
+nlohmann::json Algorithm::state() const { return nullptr; }
 
 AlgorithmRegistration::AlgorithmRegistration(AlgorithmKind kind) { registry().emplace(kind.name, std::move(kind)); }
 

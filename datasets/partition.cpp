@@ -16,6 +16,7 @@ struct Partitioner {
   std::string kind;
   bool needs_labels;
   std::function<Partition(const PartitionTask&)> deal;
+  int64_t (*mean_size)(const PartitionOptions&, int64_t, int64_t);
 };
 
 std::vector<Partitioner>& registry() {
@@ -23,11 +24,21 @@ std::vector<Partitioner>& registry() {
   return partitioners;
 }
 
+const Partitioner& partitioner(const std::string& kind) {
+  const auto& all = registry();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& p) { return p.kind == kind; });
+  if (found == all.end())
+    fail(Fault::kUsage, "unknown partition \"{}\", the nearest is \"{}\" (there are {})", kind,
+         nearest(kind, partition_kinds()), listed(partition_kinds()));
+  return *found;
+}
+
 }  // namespace
 
 RegisterPartitioner::RegisterPartitioner(const std::string& kind, bool needs_labels,
-                                         std::function<Partition(const PartitionTask&)> deal) {
-  registry().push_back({kind, needs_labels, std::move(deal)});
+                                         std::function<Partition(const PartitionTask&)> deal,
+                                         int64_t (*mean_size)(const PartitionOptions&, int64_t, int64_t)) {
+  registry().push_back({kind, needs_labels, std::move(deal), mean_size});
 }
 
 std::vector<std::string> partition_kinds() {
@@ -39,25 +50,26 @@ std::vector<std::string> partition_kinds() {
 
 Partition partition(const std::vector<int32_t>& labels, int64_t count, int64_t classes, int64_t workers,
                     const PartitionOptions& options) {
-  const auto& all = registry();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& p) { return p.kind == options.kind; });
-  if (found == all.end())
-    fail(Fault::kUsage, "unknown partition \"{}\", the nearest is \"{}\" (there are {})", options.kind,
-         nearest(options.kind, partition_kinds()), listed(partition_kinds()));
+  const Partitioner& dealer = partitioner(options.kind);
   if (workers < 1) fail(Fault::kUsage, "expected at least one worker to deal data to, got {}", workers);
   if (workers > count)
     fail(Fault::kUsage, "{} workers cannot share {} samples: each needs at least one", workers, count);
   if (count > std::numeric_limits<int32_t>::max())
     fail(Fault::kUsage, "expected at most {} samples, got {}", std::numeric_limits<int32_t>::max(), count);
-  if (found->needs_labels && (classes < 1 || static_cast<int64_t>(labels.size()) != count))
+  if (dealer.needs_labels && (classes < 1 || static_cast<int64_t>(labels.size()) != count))
     fail(Fault::kUsage, "partition \"{}\" deals class by class, but the data have no labels", options.kind);
 
-  Partition result = found->deal({labels, count, classes, workers, options});
+  Partition result = dealer.deal({labels, count, classes, workers, options});
   for (int64_t n = 0; n < workers; ++n)
     if (result.shards[static_cast<size_t>(n)].empty())
       fail(Fault::kUsage, "partition \"{}\" leaves worker {} of {} without any sample: use fewer workers", options.kind,
            n, workers);
   return result;
+}
+
+int64_t mean_shard(const PartitionOptions& options, int64_t count, int64_t workers) {
+  const auto rule = partitioner(options.kind).mean_size;
+  return rule ? rule(options, count, workers) : count / workers;
 }
 
 std::vector<int32_t> shuffled_deck(const PartitionTask& task) {

@@ -15,10 +15,11 @@ struct PartitionOptions {
   double alpha = 0.5;  ///< of "dirichlet" and "quantity": concentration, the smaller, the less alike the workers
   int64_t smallest_shard = 10;    ///< of "dirichlet" and "quantity": samples that every worker gets at least
   int64_t shards_per_worker = 2;  ///< of "shards"
+  double share = 1;               ///< of "diet": of all data, for every worker
   uint64_t seed = 0;
 };
 
-/// The samples of each worker: shards[n] lists indices into the data set. No sample is dealt twice.
+/// The samples of each worker: shards[n] lists indices into the data set. No sample is dealt twice, but by "diet".
 struct Partition {
   std::vector<std::vector<int32_t>> shards;
 
@@ -36,6 +37,9 @@ Partition partition(const std::vector<int32_t>& labels, int64_t count, int64_t c
 
 std::vector<std::string> partition_kinds();
 
+/// m, the mean size of a shard, without dealing: floor(count / workers), unless the kind has another rule.
+int64_t mean_shard(const PartitionOptions& options, int64_t count, int64_t workers);
+
 /// What a partitioner gets to see. `labels` is empty for unlabelled data.
 struct PartitionTask {
   const std::vector<int32_t>& labels;
@@ -44,8 +48,10 @@ struct PartitionTask {
 };
 
 /// A partitioner registers itself with a file-scope `const RegisterPartitioner`: one new file, no list to edit.
+/// `mean_size` (options, count, workers) is the mean size of its shards, if that is not floor(count / workers).
 struct RegisterPartitioner {
-  RegisterPartitioner(const std::string& kind, bool needs_labels, std::function<Partition(const PartitionTask&)> deal);
+  RegisterPartitioner(const std::string& kind, bool needs_labels, std::function<Partition(const PartitionTask&)> deal,
+                      int64_t (*mean_size)(const PartitionOptions&, int64_t, int64_t) = nullptr);
 };
 
 // What partitioners share.

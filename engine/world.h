@@ -71,6 +71,14 @@ class World {
   /// are mixed and counted as the weights are; moments that are reset are those of the models that changed.
   void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments);
 
+  /// Every worker sends its model, with its moments, to those that have it in their neighbourhood: neighbours[r] lists
+  /// the replicas that the r-th living worker wants, itself among them. Entered in the ledger; with all workers in one
+  /// process there is nothing to copy.
+  void exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind);
+  /// Copies without a message, of models that are where they are needed already: `to`'s replica r becomes `from`'s
+  /// replica source[r] (-1: it stays as it is), on request with moments, step count and learning rate.
+  void select(const Fleet& from, Fleet& to, const std::vector<int64_t>& source, bool with_moments);
+
   Ledger& ledger() { return ledger_; }
   const Ledger& ledger() const { return ledger_; }
   Device& device() const { return *device_; }
@@ -83,6 +91,9 @@ class World {
                            const Shape& shape);
   static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
                        int64_t model_floats, MessageKind kind, Route route);
+  static void plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
+                            const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats,
+                            MessageKind kind);
   /// One whole model of Fleet::model_floats() from one participant to another.
   static Transfer model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "tests/data_files.h"
 
@@ -186,6 +187,19 @@ TEST(OneClass, OneDigitPerMachine) {
     for (size_t c = 0; c < 5; ++c) EXPECT_EQ(held[n][c], n % 5 != c ? 0 : c < 3 ? 20 : 30);
 }
 
+TEST(Diet, EverybodyGetsARandomShare) {
+  const Partition parts = partition({}, 1000, 0, 5, {.kind = "diet", .share = 0.25, .seed = 6});
+  EXPECT_EQ(mean_shard({.kind = "diet", .share = 0.25}, 1000, 5), 250);
+  EXPECT_EQ(mean_shard({.kind = "iid"}, 1000, 3), 333);
+  std::set<int32_t> all;
+  for (const auto& shard : parts.shards) {
+    EXPECT_EQ(std::set<int32_t>(shard.begin(), shard.end()).size(), 250u) << "nothing twice at one worker";
+    all.insert(shard.begin(), shard.end());
+  }
+  EXPECT_NEAR(static_cast<double>(all.size()), 1000 * (1 - std::pow(0.75, 5)), 60) << "shards overlap at random";
+  for (const auto& shard : partition({}, 100, 0, 3, {.kind = "diet"}).shards) EXPECT_EQ(shard.size(), 100u);
+}
+
 TEST(Partition, BadRequestsAreRefused) {
   const auto labels = labels_of(10, 3);
   const auto deal = [&](int64_t workers, const PartitionOptions& options) {
@@ -210,6 +224,8 @@ TEST(Partition, BadRequestsAreRefused) {
       {"more shards than samples", deal(3, {.kind = "shards", .shards_per_worker = 11}), "1 to 10 shards per worker",
        Fault::kUsage},
       {"more classes than workers", deal(9, {.kind = "one-class"}), "at least 10 workers", Fault::kUsage},
+      {"a share of nothing", deal(3, {.kind = "diet", .share = 0}), "a share above 0", Fault::kUsage},
+      {"a share beyond all", deal(3, {.kind = "diet", .share = 1.5}), "at most 1", Fault::kUsage},
       {"one-class without labels", [] { partition({}, 30, 0, 3, {.kind = "one-class"}); }, "no labels", Fault::kUsage},
       {"skew without labels", [] { partition({}, 30, 0, 3, {.kind = "skew"}); }, "no labels", Fault::kUsage},
   });

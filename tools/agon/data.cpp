@@ -115,6 +115,7 @@ void add_split(CLI::App& data) {
   command->add_option("--smallest-shard", arguments->options.smallest_shard, "Of dirichlet and quantity: least items")
       ->type_name("N");
   command->add_option("--shards-per-worker", arguments->options.shards_per_worker, "Of shards")->type_name("N");
+  command->add_option("--share", arguments->options.share, "Of diet, from 0 to 1")->type_name("SHARE");
   command->add_option("--seed", arguments->options.seed, "Of the deal; a run's is run.seed")->type_name("S");
   command->footer(
       "Examples:\n"
