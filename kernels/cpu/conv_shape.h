@@ -23,6 +23,6 @@ struct ConvShape {
 };
 
 /// Scratch slots of the matrix operations; a piece uses several at once.
-enum MatrixScratch { kScratchA, kScratchB, kScratchC, kScratchD, kScratchE, kScratchF, kScratchPad };
+enum MatrixScratch { kScratchA, kScratchB, kScratchC, kScratchD, kScratchE, kScratchF, kScratchG, kScratchPad };
 
 }  // namespace agon::cpu

@@ -10,7 +10,7 @@
 
 namespace agon::cpu {
 
-#if AGON_TILES
+#if AGON_TILES == 512
 namespace {
 
 constexpr int kRowsA = 5, kRowsB = 4;
@@ -59,8 +59,7 @@ void dot_tile(const float* const (&a)[kRowsA], const float* const (&b)[kRowsB], 
           _mm_prefetch(b[j] + kRowsB * k + at + e * kVector, _MM_HINT_T0);
     }
     AGON_UNROLL for (int i = 0; i < kRowsA; ++i) {
-      __m512 row = _mm512_load_ps(a[i] + at / kPerWord<T>);
-      asm("" : "+v"(row));  // in a register, or the compiler loads it once for each product
+      const __m512 row = loaded(a[i] + at / kPerWord<T>);
       AGON_UNROLL for (int j = 0; j < kRowsB; ++j) sum[i][j] = multiply_add<T>(sum[i][j], row, factor[j]);
     }
   };
@@ -103,20 +102,25 @@ void multiply(int64_t m, int64_t n, int64_t k, const float* a, const float* b, f
 
 bool multiply_rows([[maybe_unused]] int64_t m, [[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k,
                    [[maybe_unused]] const float* a, [[maybe_unused]] const float* b, [[maybe_unused]] float* c,
-                   [[maybe_unused]] int64_t ldc, [[maybe_unused]] bool accumulate, Precision precision) {
+                   [[maybe_unused]] int64_t ldc, [[maybe_unused]] bool accumulate,
+                   [[maybe_unused]] Precision precision) {
   // Short sums do not pay for adding up the lanes, and many rows of a do not stay in the first-level cache.
   constexpr int64_t kLeastSum = 64, kMostRows = 64;
   if (!has_tiles(precision) || k < kLeastSum || m > kMostRows) return false;
-#if AGON_TILES
-#if defined(__AVX512BF16__)
+#if AGON_TILES == 512
   if (precision == Precision::kBf16) {
+#if defined(__AVX512BF16__)
     multiply<Bfloat16>(m, n, k, a, b, c, ldc, accumulate);
     return true;
+#else
+    return false;
+#endif
   }
-#endif
   multiply<float>(m, n, k, a, b, c, ldc, accumulate);
-#endif
   return true;
+#else
+  return false;  // 16 registers hold too few sums: oneDNN's product is faster
+#endif
 }
 
 }  // namespace agon::cpu

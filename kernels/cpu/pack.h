@@ -19,8 +19,8 @@ int64_t words_for(int64_t count) {
 template <class T>
 void interleave(const float* even, const float* odd, float* to, int64_t count, int64_t width);
 
-/// A matrix [rows, columns], ld apart, as the panel of its columns [begin, begin + 16 * vectors):
-/// to [words_for(rows), 16 * vectors]. Columns beyond the last and the odd row's partner are zero.
+/// A matrix [rows, columns], ld apart, as the panel of its columns [begin, begin + kVector * vectors):
+/// to [words_for(rows), kVector * vectors]. Columns beyond the last and the odd row's partner are zero.
 template <class T>
 void pack_panel(const float* from, int64_t rows, int64_t columns, int64_t ld, int64_t begin, int64_t vectors,
                 float* to);
@@ -34,16 +34,18 @@ void transpose(const float* from, int64_t rows, int64_t columns, int64_t from_ld
 struct Padding {
   int64_t batch, height, width, channels;
   int64_t top, left, padded_height, padded_width;
+  int64_t pitch = channels;  ///< of the padded images: elements from one pixel to the next
 
-  int64_t count() const { return batch * padded_height * padded_width * channels; }
-  bool none() const { return padded_height == height && padded_width == width; }
+  int64_t line() const { return padded_width * pitch; }
+  int64_t count() const { return batch * padded_height * line(); }
+  bool none() const { return padded_height == height && padded_width == width && pitch == channels; }
 };
 
-/// to [batch, padded_height, padded_width, channels] of T, followed by one zero word.
+/// to [batch, padded_height, padded_width, channels] of T, without a pitch of its own, followed by one zero word.
 template <class T>
 void pad(const Padding& padding, const float* from, T* to);
 
-/// The same with two images woven into one of words: to [words_for(batch), padded_height, padded_width, channels].
+/// The same with two images woven into one of words: to [words_for(batch), padded_height, padded_width, pitch].
 template <class T>
 void pad_pairs(const Padding& padding, const float* from, float* to);
 

@@ -10,16 +10,16 @@
 
 namespace agon::cpu {
 
-bool has_tiles(Precision precision) {
+bool has_tiles([[maybe_unused]] Precision precision) {
 #if AGON_TILES
-  if (precision == Precision::kFp32) return true;
 #if defined(__AVX512BF16__)
   static const bool has_amx = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
-  return !has_amx;
+  if (precision == Precision::kBf16) return !has_amx;
 #endif
-#endif
-  (void)precision;
+  return true;
+#else
   return false;
+#endif
 }
 
 Columns all_columns(const ConvShape& s) {
@@ -59,15 +59,24 @@ void each_panel(Columns columns, PanelBody panel) {
   }
 }
 
+/// Calls tile.operator()<N>() for a panel of N = `vectors` vectors.
+template <int N = kTileVectors, class Tile>
+void with_width(int64_t vectors, const Tile& tile) {
+  if (N == 1 || vectors == N)
+    tile.template operator()<N>();
+  else if constexpr (N > 1)
+    with_width<N - 1>(vectors, tile);
+}
+
 /// The lanes of a panel's last vector that are columns of the result.
-__mmask16 last_lanes(int64_t columns, int64_t begin, int64_t vectors) {
+Lanes last_lanes(int64_t columns, int64_t begin, int64_t vectors) {
   return lanes(columns - (begin + vectors - 1) * kVector);
 }
 
-/// Some rows of all windows times a panel of weights [rows, words, 16 N].
+/// Some rows of all windows times a panel of weights [rows, words, kVector N].
 template <class T, int M, int N>
 void sweep(const WindowProduct& p, const T* source, int64_t rows, const float* panel, float* target, bool accumulate,
-           __mmask16 last) {
+           Lanes last) {
   const T* window[M];
   float* result[M];
   int64_t b = 0, i = 0, j = 0, left = p.size();
@@ -89,10 +98,9 @@ void sweep(const WindowProduct& p, const T* source, int64_t rows, const float* p
 template <class T, class Pack>
 void multiply(const WindowProduct& p, Columns columns, const T* source, float* target, Pack pack) {
   // As many window rows at a time as keep their weights in the second-level cache.
-  constexpr int64_t kPanelFloats = 1 << 17;
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
     const int64_t row_floats = words_for<T>(p.depth) * vectors * kVector;
-    const int64_t most = std::max<int64_t>(1, kPanelFloats / std::max<int64_t>(1, row_floats));
+    const int64_t most = std::max<int64_t>(1, kCacheFloats / std::max<int64_t>(1, row_floats));
     float* const panel = scratch(kScratchA, std::min(most, p.rows) * row_floats + kVector);
     for (int64_t u = 0; u == 0 || u < p.rows; u += most) {
       const int64_t rows = std::min(most, p.rows - u);
@@ -101,20 +109,7 @@ void multiply(const WindowProduct& p, Columns columns, const T* source, float* t
         sweep(p, source + u * p.row_stride, rows, panel, target + begin * kVector, u > 0,
               last_lanes(p.columns, begin, vectors));
       };
-      switch (vectors) {
-        case 1:
-          run(sweep<T, 12, 1>);
-          break;
-        case 2:
-          run(sweep<T, 12, 2>);
-          break;
-        case 3:
-          run(sweep<T, 8, 3>);
-          break;
-        default:
-          run(sweep<T, 6, 4>);
-          break;
-      }
+      with_width(vectors, [&]<int N>() { run(sweep<T, std::min(12, kTileSums / N), N>); });
     }
   });
 }
@@ -179,7 +174,9 @@ struct Blocks {
 /// Each of the stride^2 classes of pixels sees its own taps: a product each, with as many columns as x has channels.
 /// With few channels most lanes would idle; a block of pixels in one product fills them, at the price of zero weights.
 Blocks choose_blocks(const ConvShape& s) {
-  const auto filled = [](int64_t columns) { return double(columns) / double((columns + 15) / 16 * 16); };
+  const auto filled = [](int64_t columns) {
+    return double(columns) / double((columns + kVector - 1) / kVector * kVector);
+  };
   Blocks best;
   double best_share = 1.3 * filled(s.in_channels);
   for (int64_t height : {1, 2, 4})
@@ -285,14 +282,14 @@ void input_grad(const ConvShape& s, Columns columns, float* x, const float* w, c
     }
 }
 
-/// Rows m .. of a [rows, 16 N] block of the weight gradient, in tiles of M, then of fewer.
+/// Rows m .. end-1 of a [rows, kVector N] block of the weight gradient, in tiles of M, then of fewer.
 template <class T, int M, int N, class Tile>
-void outer_rows(int64_t m, int64_t rows, const Tile& tile) {
-  for (; m + M <= rows; m += M) tile.template operator()<T, M, N>(m);
-  if constexpr (M > 1) outer_rows<T, M / 2, N>(m, rows, tile);
+void outer_rows(int64_t m, int64_t end, const Tile& tile) {
+  for (; m + M <= end; m += M) tile.template operator()<T, M, N>(m);
+  if constexpr (M > 1) outer_rows<T, M / 2, N>(m, end, tile);
 }
 
-/// A panel of y's columns as rows of words [images, H', W', 16 * vectors], two images woven into one in bf16.
+/// A panel of y's columns as rows of words [images, H', W', kVector * vectors], two images woven into one in bf16.
 template <class T>
 void pack_map(const ConvShape& s, const float* y, int64_t first, int64_t width, float* to) {
   const int64_t pixels = s.out_height * s.out_width, count = std::min(width, s.out_channels - first);
@@ -307,19 +304,26 @@ void pack_map(const ConvShape& s, const float* y, int64_t first, int64_t width, 
 /// The weight gradient of a few images, added to what w holds already.
 template <class T>
 void weight_grad_block(const ConvShape& s, Columns columns, const float* x, float* w, const float* y, bool accumulate) {
-  const Padding padding = padded_x(s);
-  const int64_t line = padding.padded_width * s.in_channels, pixels = s.out_height * s.out_width;
-  const int64_t rows = s.kernel * s.in_channels;  // of w, for one row of the kernel
-  const int64_t images = words_for<T>(s.batch);
+  Padding padding = padded_x(s);
+  // A power of two between pixels would make them compete for a few lines of the first-level cache.
+  if (s.in_channels % 64 == 0) padding.pitch += 16;
+  const int64_t line = padding.line(), pixels = s.out_height * s.out_width, images = words_for<T>(s.batch);
   const float* source = x;
   if (kPerWord<T> == 2 || !padding.none()) {
     float* const to = scratch(kScratchB, images * padding.padded_height * line);
     pad_pairs<T>(padding, x, to);
     source = to;
   }
-  std::vector<int64_t> lines;  // where the products of a row of y begin in the source
+  std::vector<int64_t> windows;  // where in the source the window of each pixel of y begins
   for (int64_t b = 0; b < images; ++b)
-    for (int64_t i = 0; i < s.out_height; ++i) lines.push_back((b * padding.padded_height + i * s.stride) * line);
+    for (int64_t i = 0; i < s.out_height; ++i)
+      for (int64_t j = 0; j < s.out_width; ++j)
+        windows.push_back((b * padding.padded_height + i * s.stride) * line + j * s.stride * padding.pitch);
+  const int64_t count = images * pixels;
+
+  // Rows of w that follow each other in the source: of one pixel, or of the kernel's whole row without gaps.
+  const bool gaps = padding.pitch != s.in_channels;
+  const int64_t runs = s.kernel * (gaps ? s.kernel : 1), rows = gaps ? s.in_channels : s.kernel * s.in_channels;
 
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
     const int64_t width = vectors * kVector, first = begin * kVector;
@@ -329,25 +333,17 @@ void weight_grad_block(const ConvShape& s, Columns columns, const float* x, floa
       pack_map<T>(s, y, first, width, to);
       panel = to;
     }
-    for (int64_t k = 0; k < s.kernel; ++k) {
-      const auto tile = [&]<class U, int M, int N>(int64_t m) {
-        outer_tile<U, M, N>(source + k * line + m, lines.data(), static_cast<int64_t>(lines.size()), s.out_width,
-                            s.stride * s.in_channels, panel, w + (k * rows + m) * s.out_channels + first,
-                            s.out_channels, accumulate, last_lanes(s.out_channels, begin, vectors));
-      };
-      switch (vectors) {
-        case 1:
-          outer_rows<T, 24, 1>(0, rows, tile);
-          break;
-        case 2:
-          outer_rows<T, 12, 2>(0, rows, tile);
-          break;
-        case 3:
-          outer_rows<T, 8, 3>(0, rows, tile);
-          break;
-        default:
-          outer_rows<T, 6, 4>(0, rows, tile);
-          break;
+    const int64_t most = kNearFloats / width;
+    for (int64_t run = 0; run < runs; ++run) {
+      const float* const from = source + (gaps ? run / s.kernel * line + run % s.kernel * padding.pitch : run * line);
+      float* const to = w + run * rows * s.out_channels + first;
+      for (int64_t t = 0; t < count; t += most) {
+        const auto tile = [&]<class U, int M, int N>(int64_t m) {
+          outer_tile<U, M, N>(from + m, windows.data() + t, std::min(most, count - t), panel + t * width,
+                              to + m * s.out_channels, s.out_channels, accumulate || t > 0,
+                              last_lanes(s.out_channels, begin, vectors));
+        };
+        with_width(vectors, [&]<int N>() { outer_rows<T, kTileSums / N, N>(0, rows, tile); });
       }
     }
   });
@@ -364,10 +360,10 @@ ConvShape images_of(ConvShape s, int64_t begin, int64_t most, float*& x, float*&
 template <class T>
 void convolve(const ConvShape& s, Columns columns, float* x, float* w, float* y) {
   // As many images at a time as keep a panel of y in the second-level cache, and the work space of the others small.
-  constexpr int64_t kPanelFloats = 1 << 16, kImageFloats = 1 << 21;
+  constexpr int64_t kImageFloats = 1 << 21;
   const bool weight_grad = s.direction == Direction::kWeightGrad;
   const int64_t width = std::min<int64_t>(kTileVectors, columns.end - columns.begin) * kVector;
-  const int64_t most = weight_grad ? kPanelFloats * kPerWord<T> / (s.out_height * s.out_width * width)
+  const int64_t most = weight_grad ? kCacheFloats / 2 * kPerWord<T> / (s.out_height * s.out_width * width)
                                    : kImageFloats * s.batch / (s.x_count() + s.y_count());
   const int64_t step = std::max(kPerWord<T>, most / kPerWord<T> * kPerWord<T>);
   for (int64_t begin = 0; begin < s.batch; begin += step) {
@@ -385,10 +381,24 @@ void convolve(const ConvShape& s, Columns columns, float* x, float* w, float* y)
 }  // namespace
 
 void tile_convolution(const ConvShape& s, Columns columns, float* x, float* w, float* y) {
+  // From vectors of 16 columns to those of this processor, as far as there are columns.
+  const int64_t count = s.direction == Direction::kInputGrad ? s.in_channels : s.out_channels;
+  columns.begin *= 16 / kVector;
+  columns.end = std::min(columns.end * (16 / kVector), (count + kVector - 1) / kVector);
+  if (s.precision == Precision::kFp32) return convolve<float>(s, columns, x, w, y);
 #if defined(__AVX512BF16__)
-  if (s.precision == Precision::kBf16) return convolve<Bfloat16>(s, columns, x, w, y);
+  convolve<Bfloat16>(s, columns, x, w, y);
+#else
+  const auto rounded = [&](Direction output, MatrixScratch slot, float* from, int64_t floats) {
+    if (s.direction == output) return from;
+    float* const to = scratch(slot, floats);
+    round_to_bfloat16(from, to, floats);
+    return to;
+  };
+  convolve<float>(s, columns, rounded(Direction::kInputGrad, kScratchE, x, s.x_count()),
+                  rounded(Direction::kWeightGrad, kScratchF, w, s.w_count()),
+                  rounded(Direction::kForward, kScratchG, y, s.y_count()));
 #endif
-  convolve<float>(s, columns, x, w, y);
 }
 
 #else
