@@ -211,7 +211,6 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
     }
     models.set_steps(after);
   }
-  models.weights_changed();
   std::vector<Transfer> sent;
   plan_mix(sent, hosts_, matrix, model_floats, kind, route);
   record_all(ledger_, sent);
@@ -232,7 +231,6 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind) {
     device_->run(ops::Mix{from[i].count, {from[i].data, from[i].count}, {to[i].data, to[i].count}, copies});
     model_floats += from[i].count;
   }
-  models.weights_changed();
   std::vector<Transfer> sent;
   plan_broadcast(sent, hosts_, model_floats, kind);
   record_all(ledger_, sent);
