@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -75,12 +76,13 @@ class Evaluator {
   /// score.samples generated pictures (8 bits a channel) or points; noise and, if conditional, uniformly random labels
   /// are keyed by (seed, kEvaluation, iteration).
   Scores evaluate(Generator& generator, uint64_t seed, uint64_t iteration);
-  /// Means over several generators of the same architecture, each given the same noise. `generator` lends the network;
+  /// Means over `count` generators of the same architecture, each given the same noise. `generator` lends the network;
   /// afterwards it holds the last weights.
-  Scores evaluate(Generator& generator, std::span<const GeneratorWeights> weights, uint64_t seed, uint64_t iteration);
+  Scores evaluate(Generator& generator, int64_t count, const std::function<GeneratorWeights(int64_t index)>& weights,
+                  uint64_t seed, uint64_t iteration);
   /// Means over mixtures of these generators, and their ranking: by Frechet distance, of points by modes covered. Each
   /// generator's samples are made once; mixtures share them.
-  Scores evaluate(Generator& generator, std::span<const GeneratorWeights> weights,
+  Scores evaluate(Generator& generator, int64_t count, const std::function<GeneratorWeights(int64_t index)>& weights,
                   std::span<const GeneratorMixture> mixtures, uint64_t seed, uint64_t iteration);
 
   /// What decides between mixtures while they evolve: rows of numbers for score.samples samples of a generator (the

@@ -9,9 +9,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "algorithms/coevolution.h"
 #include "algorithms/evaluation.h"
-#include "algorithms/players.h"
+#include "algorithms/lipizzaner_plan.h"
 
 namespace agon {
 namespace {
@@ -19,101 +18,9 @@ namespace {
 /// What is drawn at random on the host, for a cell in a moment of the run.
 enum Draw : uint32_t { kTournamentG, kTournamentD, kMixture, kLoss, kRateG, kRateD, kRivalG, kRivalD };
 
-/// What a neighbour sends besides weights and moments: step count and learning rate of both players.
-constexpr int64_t kControlBytes = 4 * 4;
-
 /// Losses of Mustangs (Toutouh, Hemberg & O'Reilly 2019), one of which a cell draws for its generator in each epoch.
 constexpr ops::GanLossKind kMustangs[] = {ops::GanLossKind::kMinimax, ops::GanLossKind::kLeastSquares,
                                           ops::GanLossKind::kNonSaturating};
-
-struct LipizzanerOptions {
-  explicit LipizzanerOptions(const Settings& settings, int64_t cells)
-      : torus(cells, settings.integer("algorithm.rows", 0)),
-        as_shipped(settings.flag("algorithm.as_shipped")),
-        selection(settings.flag("algorithm.selection")),
-        mustangs(settings.flag("algorithm.mustangs")),
-        all_opponents(settings.text("algorithm.opponents") == "neighbourhood"),
-        tournament(settings.integer("algorithm.tournament", 1)),
-        skip(settings.integer("algorithm.skip_discriminator", 0)),
-        fitness_batches(settings.integer("algorithm.fitness_batches", 1, 1 << 16)),
-        mixture_sigma(settings.number("algorithm.mixture_sigma", 0, 1e3)),
-        rate_scale(settings.number("algorithm.rate_mutation", 0, 1e6)),
-        rate_probability(settings.number("algorithm.rate_probability", 0, 1)) {
-    if (!as_shipped) return;
-    if (torus.rows() != torus.columns())
-      fail(Fault::kUsage, "algorithm.as_shipped mirrors the grid at its diagonal, but it has {} rows and {} columns",
-           torus.rows(), torus.columns());
-    if (settings.text("data.partition") != "diet" || settings.number("data.share") != 1)
-      fail(Fault::kUsage,
-           "algorithm.as_shipped has no data partition; expected data.partition = \"diet\" and data.share = 1");
-  }
-
-  /// Neighbourhoods of the living cells, as replicas: members[r] begins with r itself.
-  std::vector<std::vector<int64_t>> neighbourhoods(const std::vector<int64_t>& living) const {
-    std::vector<std::vector<int64_t>> all;
-    for (int64_t cell : living) {
-      all.push_back(torus.neighbourhood(cell, living, as_shipped));
-      for (int64_t& member : all.back())
-        member = std::lower_bound(living.begin(), living.end(), member) - living.begin();
-    }
-    return all;
-  }
-
-  const Torus torus;
-  const bool as_shipped, selection, mustangs, all_opponents;
-  const int64_t tournament, skip, fitness_batches;
-  const double mixture_sigma, rate_scale, rate_probability;
-};
-
-class LipizzanerPlan final : public LocalPlan {
- public:
-  LipizzanerPlan(const Settings& settings, const GamePlan& game, double mean_shard)
-      : LocalPlan(game), options(settings, game.workers), batches(epoch_iterations(mean_shard, 1, game.batch)) {}
-
-  std::vector<FleetUse> fleets() const override {
-    const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
-    const int64_t N = game_.workers, b = game_.batch;
-    return {{"generators", G, N},
-            {"discriminators", D, N},
-            {"trained_generators", G, N, true, b},
-            {"trained_discriminators", D, N, true, 2 * b, 2},
-            {"rival_generators", G, N, false, b},
-            {"rival_discriminators", D, N, false, b, 1, true}};
-  }
-  std::vector<Pass> passes() const override {
-    const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
-    const int64_t N = game_.workers, b = game_.batch, s = largest_neighbourhood(), S = options.fitness_batches;
-    const int64_t steps_D = (batches + options.skip) / (options.skip + 1);
-    return {{G, N, b, batches, Grads::kParams},       {D, N, b, batches, Grads::kInput},
-            {G, N, b, steps_D, std::nullopt},         {D, N, 2 * b, steps_D, Grads::kParams},
-            {G, N, b, (s + 2) * s * S, std::nullopt}, {D, N, b, (s * (s + 3) + 1) * S, std::nullopt}};
-  }
-  /// After each epoch every cell gets the pairs of its neighbours, with the state of their optimisers.
-  std::vector<Transfer> messages(int64_t, const std::vector<int64_t>& living) const override {
-    std::vector<Transfer> list;
-    const auto neighbours = options.neighbourhoods(living);
-    World::plan_exchange(list, living, neighbours, generator_floats(true), MessageKind::kGenerators);
-    World::plan_exchange(list, living, neighbours, discriminator_floats(true), MessageKind::kDiscriminators);
-    for (const Transfer& control : controls(living)) list.push_back(control);
-    return list;
-  }
-  std::vector<Transfer> controls(const std::vector<int64_t>& living) const {
-    std::vector<Transfer> list;
-    World::plan_exchange(list, living, options.neighbourhoods(living), 1, MessageKind::kControl);
-    for (Transfer& transfer : list) transfer.bytes = kControlBytes;
-    return list;
-  }
-
-  const LipizzanerOptions options;
-  const int64_t batches;  // in an epoch
-
- private:
-  int64_t largest_neighbourhood() const {
-    std::vector<int64_t> all(static_cast<size_t>(game_.workers));
-    for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
-    return std::ssize(options.torus.neighbourhood(0, all));
-  }
-};
 
 class Lipizzaner final : public Algorithm {
  public:
@@ -136,7 +43,7 @@ class Lipizzaner final : public Algorithm {
         loss_v_(stage.device(), game_.workers),
         moment_(stage.device(), 1),
         first_cell_(stage.device(), game_.workers),
-        exhibit_(stage.device(), game_.generator, {generators_.replica_weights(0), generators_.replica_state(0)}) {}
+        exhibit_(stage.device(), game_.generator, generator(0)) {}
 
   void iterate() override {
     begin_epoch();
@@ -147,7 +54,8 @@ class Lipizzaner final : public Algorithm {
     world_.select(generators_, u_, replicas(picked_u), /*with_moments=*/true);
     world_.select(discriminators_, v_, replicas(picked_v), /*with_moments=*/true);
 
-    // SGD, against opponents drawn at random from the neighbourhood, and Gaussian steps of the learning rates.
+    // SGD, of the two picked against each other or random others of the neighbourhood, and Gaussian steps of their
+    // learning rates.
     const Rates rates_u = mutate_rates(u_, game_.generator_options, kRateG);
     const Rates rates_v = mutate_rates(v_, game_.discriminator_options, kRateD);
     for (int64_t t = 0; t < plan_.batches; ++t) {
@@ -163,11 +71,9 @@ class Lipizzaner final : public Algorithm {
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
-  std::vector<GeneratorWeights> generators() const override {
-    std::vector<GeneratorWeights> list;
-    for (int64_t r = 0; r < generators_.replicas(); ++r)
-      list.push_back({generators_.replica_weights(r), generators_.replica_state(r)});
-    return list;
+  int64_t generators() const override { return generators_.replicas(); }
+  GeneratorWeights generator(int64_t index) const override {
+    return {generators_.replica_weights(index), generators_.replica_state(index)};
   }
   /// Each cell's mixture of its neighbourhood's generators.
   std::vector<GeneratorMixture> mixtures() const override {
@@ -429,8 +335,8 @@ class Lipizzaner final : public Algorithm {
     world_.device().copy(fleet.learning_rate_block().data, rates.data() + t * N(),
                          static_cast<size_t>(N()) * sizeof(float));
   }
-  /// Each cell's opponent: a random member of its neighbourhood. Where that is the one which was picked to be trained,
-  /// its copy in training takes its place.
+  /// Each cell's opponent: the other one picked, or a random member of its neighbourhood. Of the one that was picked
+  /// its copy in training takes the place.
   void draw_rivals(const Fleet& population, const Fleet& trained, const std::vector<int64_t>& picked, Draw draw,
                    Fleet& rivals) {
     std::vector<int64_t> still, learning;
@@ -531,7 +437,7 @@ class Lipizzaner final : public Algorithm {
     if (!evaluator_) return;
     std::vector<Evaluator::Rows> samples;
     for (int64_t r = 0; r < N(); ++r) {
-      exhibit_.set({generators_.replica_weights(r), generators_.replica_state(r)});
+      exhibit_.set(generator(r));
       samples.push_back(evaluator_->look(exhibit_, game_.seed, now_));
     }
     for (int64_t r = 0; r < N(); ++r) {
@@ -590,9 +496,9 @@ const AlgorithmRegistration registration{
       {"algorithm.rows", "0", "rows of the grid of world.workers cells; 0: the most square grid"},
       {"algorithm.selection", "true", "a tournament picks whom a cell trains; false: its own pair"},
       {"algorithm.opponents",
-       "\"neighbourhood\"",
-       "whom the trained ones play against: a random member of the neighbourhood, or each other",
-       {"neighbourhood", "picked"}},
+       "\"picked\"",
+       "whom the trained ones learn against: each other, or each batch a random member of the neighbourhood",
+       {"picked", "neighbourhood"}},
       {"algorithm.tournament", "2", "members of a tournament"},
       {"algorithm.fitness_batches", "10", "fitness is a mean over so many batches"},
       {"algorithm.skip_discriminator", "1", "batches without a step of D between two with one"},

@@ -2,6 +2,7 @@
 
 #include "datasets/partition.h"
 #include "engine/fleet.h"
+#include "engine/network_model.h"
 #include "engine/settings.h"
 
 namespace agon {
@@ -14,6 +15,9 @@ PartitionOptions partition_options(const Settings& settings);
 
 /// The optimiser of "generator" or "discriminator".
 OptimiserOptions optimiser_options(const Settings& settings, const std::string& network);
+
+/// The machines and links of the keys network.*.
+NetworkModel::Options network_options(const Settings& settings);
 
 /// The layer list of "generator" or "discriminator", from its own `layers` or the named network.
 nlohmann::json layer_list(const Settings& settings, const std::string& network);

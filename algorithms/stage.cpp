@@ -20,6 +20,10 @@ ops::GanLossKind parse_loss(const std::string& name) {
   return found->second;
 }
 
+Precision parse_precision(const std::string& name) {
+  return name == "bf16" ? Precision::kBf16 : name == "tf32" ? Precision::kTf32 : Precision::kFp32;
+}
+
 bool is_conditional(const Settings& settings, int64_t classes) {
   const std::string choice = settings.text("gan.conditional");
   if (choice == "yes" && classes == 0) fail(Fault::kUsage, "gan.conditional is \"yes\", but the data have no labels");
@@ -32,7 +36,7 @@ GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t d
   const int64_t classes = is_conditional(settings, data_classes) ? data_classes : 0;
   constexpr int64_t kMost = 1 << 20;
   constexpr int64_t kMostLocalSteps = 250;  // each is a random draw of its own, of 2^16 / Network::kMostLayers
-  GamePlan plan{.precision = settings.text("run.precision") == "bf16" ? Precision::kBf16 : Precision::kFp32,
+  GamePlan plan{.precision = parse_precision(settings.text("run.precision")),
                 .batch = settings.integer("algorithm.batch", 1, kMost),
                 .local_steps = settings.integer("algorithm.local_steps", 1, kMostLocalSteps),
                 .workers = settings.integer("world.workers", 1, kMost),
@@ -73,7 +77,15 @@ GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t d
   };
   plan.generator_options = fleet_options("generator", 1);
   plan.discriminator_options = fleet_options("discriminator", 2);
+  plan.network = std::make_shared<NetworkModel>(network_options(settings), plan.workers, plan.seed);
   return plan;
+}
+
+std::vector<double> GamePlan::shares_of(const std::vector<int64_t>& list) const {
+  std::vector<double> shares;
+  for (int64_t worker : list)
+    shares.push_back(shard_sizes.empty() ? 1.0 : static_cast<double>(shard_sizes[static_cast<size_t>(worker)]));
+  return shares;
 }
 
 Stage::Stage(const Settings& settings, const DataSource& data)
@@ -90,6 +102,7 @@ Stage::Stage(const Settings& settings, const DataSource& data)
         Fault::kUsage,
         "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
         game_.batch, game_.workers, dealt.smallest());
+  for (const auto& shard : dealt.shards) game_.shard_sizes.push_back(std::ssize(shard));
   world_ = std::make_unique<World>(device_, game_.workers, game_.seed);
   shards_ = std::make_unique<Shards>(device_, train, dealt);
 }

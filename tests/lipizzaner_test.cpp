@@ -173,7 +173,6 @@ class CellByCell {
     }
     to->set_steps(from.steps());
     to->set_learning_rates(from.learning_rates());
-    to->weights_changed();
     return to;
   }
 
@@ -268,8 +267,9 @@ class CellByCell {
   int64_t replaced_ = 0, kept_ = 0;
 };
 
-const std::vector<std::string> kGrid = {"algorithm.name=lipizzaner", "data.partition=iid", "run.iterations=3",
-                                        "algorithm.fitness_batches=2", "gan.same_start=false"};
+const std::vector<std::string> kGrid = {"algorithm.name=lipizzaner", "data.partition=iid",
+                                        "run.iterations=3",          "algorithm.fitness_batches=2",
+                                        "gan.same_start=false",      "algorithm.opponents=neighbourhood"};
 
 Settings grid(const std::string& base, std::vector<std::string> overrides) {
   overrides.insert(overrides.begin(), kGrid.begin(), kGrid.end());
@@ -335,8 +335,8 @@ TEST(Lipizzaner, MixturesComeCloserToTheData) {
   trainer.run();
   Evaluator evaluator(trainer.stage().device(), s, data);
   std::vector<Evaluator::Rows> samples;
-  for (const GeneratorWeights& weights : trainer.algorithm().generators()) {
-    Generator generator(trainer.stage().device(), trainer.stage().game().generator, weights);
+  for (int64_t i = 0; i < trainer.algorithm().generators(); ++i) {
+    Generator generator(trainer.stage().device(), trainer.stage().game().generator, trainer.algorithm().generator(i));
     samples.push_back(evaluator.look(generator, /*seed=*/99, 0));
   }
   const auto distance = [&](const GeneratorMixture& mixture) {
@@ -354,6 +354,12 @@ TEST(Lipizzaner, MixturesComeCloserToTheData) {
     uniform.weights.assign(mixture.weights.size(), 0.2);
     EXPECT_LT(distance(mixture), distance(uniform)) << "cell " << mixture.holder;
   }
+}
+
+TEST(Lipizzaner, CoversTheRing) {
+  expect_to_cover_the_ring({"algorithm.name=lipizzaner", "world.workers=4", "data.partition=diet", "data.share=0.07",
+                            "run.iterations=800", "run.evaluate_every=25", "gan.same_start=false",
+                            "algorithm.skip_discriminator=0", "algorithm.fitness_batches=1"});
 }
 
 TEST(Lipizzaner, RanksTheMixturesOfAllCells) {

@@ -121,10 +121,12 @@ void multiply(const WindowProduct& p, Columns columns, const T* source, float* t
   });
 }
 
-/// Along a row, whole words are left out, or nothing.
+/// The windows along an axis, all of them in one span where sums over `depth` elements a tap are too short to gain by
+/// leaving out some, or would have to leave out half a word.
 template <class T>
-std::vector<Span> spans_across(int64_t depth, int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
-  if (depth % kPerWord<T> != 0) return {{0, count, 0, taps}};
+std::vector<Span> spans_of(int64_t depth, int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
+  constexpr int64_t kLeastDepth = 16;
+  if (depth < kLeastDepth || depth % kPerWord<T> != 0) return {{0, count, 0, taps}};
   return spans(count, first, step, taps, size);
 }
 
@@ -144,8 +146,8 @@ void forward(const ConvShape& s, Columns columns, const float* x, const float* w
   const int64_t line = padding.padded_width * s.in_channels, row = s.kernel * s.in_channels;
   const WindowProduct product{
       s.batch,
-      spans(s.out_height, -s.pad, s.stride, s.kernel, s.height),
-      spans_across<T>(s.in_channels, s.out_width, -s.pad, s.stride, s.kernel, s.width),
+      spans_of<T>(s.in_channels, s.out_height, -s.pad, s.stride, s.kernel, s.height),
+      spans_of<T>(s.in_channels, s.out_width, -s.pad, s.stride, s.kernel, s.width),
       {padding.padded_height * line, s.stride * line, s.stride * s.in_channels},
       s.kernel,
       line,
@@ -269,8 +271,8 @@ void input_grad(const ConvShape& s, Columns columns, float* x, const float* w, c
   for (const Axis& h : down)
     for (const Axis& v : across) {
       WindowProduct product{s.batch,
-                            spans(h.count, h.first, h.step, h.length, s.out_height),
-                            spans_across<T>(s.out_channels, v.count, v.first, v.step, v.length, s.out_width),
+                            spans_of<T>(s.out_channels, h.count, h.first, h.step, h.length, s.out_height),
+                            spans_of<T>(s.out_channels, v.count, v.first, v.step, v.length, s.out_width),
                             {padding.padded_height * line, h.step * line, v.step * s.out_channels},
                             h.length,
                             line,

@@ -63,7 +63,7 @@ void tile_weight_grad(const ConvShape& s, Columns columns, const float* x, float
   // Rows of w that follow each other in the source: of one tap, or of the kernel's whole row without gaps.
   const bool gaps = padding.pitch != s.in_channels;
   const int64_t taps = gaps ? s.kernel : 1, rows = gaps ? s.in_channels : s.kernel * s.in_channels;
-  const PixelsUnder all_across{0, s.out_width};
+  const PixelsUnder all_down{0, s.out_height}, all_across{0, s.out_width};
 
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
     const int64_t width = vectors * kVector, first = begin * kVector, most = kNearFloats / width;
@@ -82,7 +82,7 @@ void tile_weight_grad(const ConvShape& s, Columns columns, const float* x, float
           with_width(vectors, [&]<int N>() { outer_rows<T, kTileSums / N, N>(0, rows, tile); });
           more = true;
         };
-        const PixelsUnder down(kh, s.height, s.stride, s.pad, s.out_height);
+        const PixelsUnder down = gaps ? PixelsUnder(kh, s.height, s.stride, s.pad, s.out_height) : all_down;
         const PixelsUnder across = gaps ? PixelsUnder(kw, s.width, s.stride, s.pad, s.out_width) : all_across;
         // Column by column of the map; full columns follow each other without a break.
         const bool full = down.count() == s.out_height;
