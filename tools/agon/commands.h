@@ -17,6 +17,8 @@ void add_scorer(CLI::App& program);
 void add_data(CLI::App& program);
 void add_presets(CLI::App& program);
 void add_report(CLI::App& program);
+void add_sweep(CLI::App& program);
+void add_compare(CLI::App& program);
 void add_info(CLI::App& program);
 
 }  // namespace agon::cli

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace agon::cli {
@@ -43,6 +44,30 @@ std::string count_of_flops(double flops) {
   size_t unit = 0;
   while (flops >= 1000 && unit + 1 < std::size(units)) flops /= 1000, ++unit;
   return fmt::format("{:.2f} {}", flops, units[unit]);
+}
+
+std::string aligned_table(const std::vector<std::vector<std::string>>& rows) {
+  const auto length = [](const std::string& cell) {  // in characters
+    return static_cast<size_t>(std::count_if(cell.begin(), cell.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+  };
+  std::vector<size_t> widths(rows.front().size());
+  for (const auto& row : rows)
+    for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], length(row[c]));
+  std::string text;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::string line, rule;
+    for (size_t c = 0; c < rows[r].size(); ++c) {
+      const std::string pad(widths[c] - length(rows[r][c]), ' ');
+      const char* gap = c ? "  " : "";
+      line += gap;
+      line += c ? pad + rows[r][c] : rows[r][c] + pad;
+      rule += gap;
+      rule.append(widths[c], '-');
+    }
+    text += line + "\n";
+    if (r == 0) text += rule + "\n";
+  }
+  return text;
 }
 
 }  // namespace agon::cli

@@ -74,8 +74,8 @@ int run(int count, char** values) {
       "  agon report runs/md-gan-mnist-mlp-1 --out r.html  its curves, pictures and traffic");
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string("agon ") + AGON_VERSION);
-  for (const auto add :
-       {add_train, add_plan, add_sample, add_eval, add_scorer, add_data, add_presets, add_report, add_info})
+  for (const auto add : {add_train, add_plan, add_sample, add_eval, add_scorer, add_data, add_presets, add_report,
+                         add_sweep, add_compare, add_info})
     add(program);
   const std::vector<std::string> arguments(values + 1, values + count);
   if (arguments.empty()) {

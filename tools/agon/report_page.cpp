@@ -175,9 +175,7 @@ std::string result_table(const std::vector<ReportedRun>& runs) {
         "<tr><td>{}<td>{}{}", escaped(run.label), grouped(summary.value("iterations", last)),
         run.record.summary ? (summary.value("interrupted", false) ? " (interrupted)" : "") : " (unfinished)");
     for (const ScoreKind& score : shown) html += "<td>" + cell(scores, score.key);
-    double bytes = 0;
-    const json traffic = summary.value("traffic", json::object());
-    for (const auto& [kind, entry] : traffic.items()) bytes += entry.value("bytes", 0.0);
+    const double bytes = total_bytes(summary);
     html += fmt::format("<td>{}<td>{}<td>{}<td><code>{}</code>\n", cell(summary, "iterations_per_second"),
                         clock_time(summary.value("seconds_training", -1.0)), mebibytes(bytes),
                         escaped(summary.value("weights_hash", "–")));
@@ -218,27 +216,18 @@ std::string pictures(const ReportedRun& run) {
   return html + "</div></div>\n";
 }
 
-std::string differing_settings(const std::vector<ReportedRun>& runs) {
-  std::map<std::string, std::vector<std::string>> rows;
-  for (size_t i = 0; i < runs.size(); ++i)
-    for (const auto& [section, keys] : runs[i].settings.items())
-      for (const auto& [name, value] : keys.items()) {
-        auto& row = rows[section + "." + name];
-        row.resize(runs.size(), "–");
-        row[i] = to_toml(value);
-      }
+std::string settings_table(const std::vector<ReportedRun>& runs) {
+  std::vector<json> settings;
+  for (const ReportedRun& run : runs) settings.push_back(run.settings);
+  const auto rows = differing_settings(settings);
+  if (rows.empty()) return "<p>None.</p>\n";
   std::string html = "<div class=scroll><table><tr><th>key";
   for (const ReportedRun& run : runs) html += "<th>" + escaped(run.label);
-  bool any = false;
   for (const auto& [key, values] : rows) {
-    if (std::all_of(values.begin(), values.end(),
-                    [&first = values.front()](const auto& value) { return value == first; }))
-      continue;
-    any = true;
     html += "\n<tr><td><code>" + escaped(key) + "</code>";
     for (const std::string& value : values) html += "<td><code>" + escaped(value) + "</code>";
   }
-  return any ? html + "</table></div>\n" : "<p>None.</p>\n";
+  return html + "</table></div>\n";
 }
 
 std::string traffic(const ReportedRun& run) {
@@ -283,6 +272,37 @@ std::string charts(const std::string& body) { return body.empty() ? "" : "<div c
 
 }  // namespace
 
+double total_bytes(const json& summary) {
+  double bytes = 0;
+  const json traffic = summary.value("traffic", json::object());
+  for (const auto& [kind, entry] : traffic.items()) bytes += entry.value("bytes", 0.0);
+  return bytes;
+}
+
+std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings(const std::vector<json>& settings) {
+  std::map<std::string, std::vector<std::string>> rows;
+  for (size_t i = 0; i < settings.size(); ++i)
+    for (const auto& [section, keys] : settings[i].items())
+      for (const auto& [name, value] : keys.items()) {
+        auto& row = rows[section + "." + name];
+        row.resize(settings.size(), "–");
+        row[i] = to_toml(value);
+      }
+  std::vector<std::pair<std::string, std::vector<std::string>>> differing;
+  for (auto& [key, values] : rows)
+    if (std::any_of(values.begin(), values.end(), [&](const auto& value) { return value != values.front(); }))
+      differing.emplace_back(key, std::move(values));
+  return differing;
+}
+
+std::string html_page(const std::string& title, const std::string& body) {
+  return fmt::format(
+      "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
+      "<meta name=color-scheme content=\"light dark\"><title>{} – "
+      "agon</title><style>{}</style></head><body>\n<h1>{}</h1>\n{}</body></html>\n",
+      escaped(title), kStyle, escaped(title), body);
+}
+
 std::string report_page(const std::vector<ReportedRun>& runs) {
   std::string legend, all_pictures, all_traffic, all_events, configs;
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -294,11 +314,7 @@ std::string report_page(const std::vector<ReportedRun>& runs) {
                            escaped(runs[i].record.config));
   }
   const std::string title = runs.size() == 1 ? runs.front().label : fmt::format("{} runs compared", runs.size());
-  std::string page = fmt::format(
-      "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">"
-      "<meta name=color-scheme content=\"light dark\"><title>{} – "
-      "agon</title><style>{}</style></head><body>\n<h1>{}</h1>\n",
-      escaped(title), kStyle, escaped(title));
+  std::string page;
   page += "<div class=legend>" + legend + "</div>\n";
   page += section("Results", result_table(runs));
   page += section("Samples", all_pictures);
@@ -307,9 +323,9 @@ std::string report_page(const std::vector<ReportedRun>& runs) {
   page += section("Losses", charts(loss_charts(runs)));
   page += section("Traffic: ledger and plan", all_traffic);
   page += section("Workers lost and joined", all_events);
-  if (runs.size() > 1) page += section("Settings that differ", differing_settings(runs));
+  if (runs.size() > 1) page += section("Settings that differ", settings_table(runs));
   page += section("All settings", configs);
-  return page + "</body></html>\n";
+  return html_page(title, page);
 }
 
 }  // namespace agon::cli

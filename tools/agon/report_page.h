@@ -18,6 +18,16 @@ struct ReportedRun {
   std::string plan_note;
 };
 
+/// Bytes of all kinds in the traffic of a summary.json.
+double total_bytes(const nlohmann::json& summary);
+
+/// Keys whose values differ between runs, each with its value in every run (of a key that a run does not know, "–").
+std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings(
+    const std::vector<nlohmann::json>& settings);
+
+/// A page in agon's style: its title, and what is below it.
+std::string html_page(const std::string& title, const std::string& body);
+
 /// A page of its own: curves as inline SVG, pictures inside, no scripts, light or dark as the reader's system is.
 std::string report_page(const std::vector<ReportedRun>& runs);
 

@@ -1,20 +1,12 @@
 // agon train: from a preset or settings file to a run folder.
-#include <unistd.h>
-#include <csignal>
-
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "algorithms/run_folder.h"
-#include "algorithms/trainer.h"
-#include "engine/files.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
-#include "tools/agon/format.h"
-#include "tools/agon/progress.h"
 #include "tools/agon/sources.h"
+#include "tools/agon/training.h"
 
 namespace agon::cli {
 namespace {
@@ -35,32 +27,9 @@ struct Arguments {
   }
 };
 
-/// What a signal handler may touch: the flag that ends the run after its present iteration.
-std::atomic<bool>& stop_requested() {
-  static std::atomic<bool> flag{false};
-  return flag;
-}
-
-extern "C" void on_signal(int) {
-  if (stop_requested().exchange(true)) _exit(static_cast<int>(Fault::kRun));
-  const char message[] = "\nagon: stopping after this iteration, with a checkpoint; once more to quit at once\n";
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message, sizeof(message) - 1);
-}
-
-void catch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
-}
-
 /// A run goes on with the settings it was started with; a preset named again must mean the same game.
 Settings settings_to_resume(const Arguments& arguments, const std::string& folder) {
-  const std::string config = folder + "/config.toml";
-  Settings settings = resolve_settings(read_text(config), config, arguments.overrides());
+  Settings settings = settings_of_run(folder, arguments.overrides());
   if (arguments.source.empty()) return settings;
   const SettingsSource source = settings_source(arguments.source);
   const Settings named = resolve_settings(source.text, source.origin, arguments.overrides());
@@ -95,25 +64,12 @@ void train(Arguments arguments) {
          arguments.out);
   }
 
-  Trainer trainer(settings, open_data(settings));
-  const auto folder = std::make_shared<RunFolder>(arguments.out, resumes);
-  trainer.set_checkpoint_folder(folder->checkpoints());
-  if (resumes && !trainer.resume() && !arguments.quiet)
-    fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n",
-               folder->path());
-  trainer.observe(folder);
-  if (!arguments.quiet) {
-    const auto progress = std::make_shared<Progress>();
-    trainer.observe(progress);
-    trainer.watch_scorer(progress->scorer_watch());
-  }
-
-  const Summary summary = trainer.run(stop_requested());
+  const Summary summary = train_into(arguments.out, settings, open_data(settings), resumes, arguments.quiet);
   if (!arguments.quiet) {
     if (summary.interrupted)
-      fmt::print(stderr, "interrupted with a checkpoint; go on with: agon train --resume --out {}\n", folder->path());
+      fmt::print(stderr, "interrupted with a checkpoint; go on with: agon train --resume --out {}\n", arguments.out);
     else
-      fmt::print(stderr, "written to {}\n", folder->path());
+      fmt::print(stderr, "written to {}\n", arguments.out);
   }
   if (arguments.json) fmt::print("{}\n", summary.to_json().dump());
 }

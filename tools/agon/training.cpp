@@ -1,0 +1,63 @@
+#include "tools/agon/training.h"
+
+#include <unistd.h>
+#include <csignal>
+
+#include <atomic>
+#include <memory>
+
+#include "engine/files.h"
+#include "kernels/error.h"
+#include "tools/agon/progress.h"
+
+namespace agon::cli {
+namespace {
+
+/// What a signal handler may touch: the flag that ends the run after its present iteration.
+std::atomic<bool>& stop_requested() {
+  static std::atomic<bool> flag{false};
+  return flag;
+}
+
+extern "C" void on_signal(int) {
+  if (stop_requested().exchange(true)) _exit(static_cast<int>(Fault::kRun));
+  const char message[] = "\nagon: stopping after this iteration, with a checkpoint; once more to quit at once\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message, sizeof(message) - 1);
+}
+
+}  // namespace
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
+}
+
+bool stop_was_requested() { return stop_requested(); }
+
+Summary train_into(const std::string& folder, const Settings& settings, const DataSource& data, bool resumes,
+                   bool quiet) {
+  Trainer trainer(settings, data);
+  const auto record = std::make_shared<RunFolder>(folder, resumes);
+  trainer.set_checkpoint_folder(record->checkpoints());
+  if (resumes && !trainer.resume() && !quiet)
+    fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n", folder);
+  trainer.observe(record);
+  if (!quiet) {
+    const auto progress = std::make_shared<Progress>();
+    trainer.observe(progress);
+    trainer.watch_scorer(progress->scorer_watch());
+  }
+  return trainer.run(stop_requested());
+}
+
+Settings settings_of_run(const std::string& folder, const std::vector<std::string>& overrides) {
+  const std::string config = folder + "/config.toml";
+  return resolve_settings(read_text(config), config, overrides);
+}
+
+}  // namespace agon::cli
