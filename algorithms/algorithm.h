@@ -31,20 +31,34 @@ class AlgorithmPlan {
   };
   virtual std::vector<FleetUse> fleets() const = 0;
 
-  /// A pass that every iteration makes: forward, and the gradients wanted.
+  /// A pass of one participant: forward, and the gradients wanted, over `batch` samples, `times` times.
   struct Pass {
     const Network* network;
-    int64_t replicas, batch;
+    int64_t batch;
     int64_t times = 1;
     std::optional<Grads> backward = std::nullopt;
+    bool forward = true;  ///< false: only the way back of an earlier pass
+    int64_t flops() const;
   };
-  virtual std::vector<Pass> passes() const = 0;
-
-  /// The messages of global iteration `iteration` (from 1) among the workers `living`, as the paper counts them: what
-  /// the ledger must equal.
-  virtual std::vector<Transfer> messages(int64_t iteration, const std::vector<int64_t>& living) const = 0;
+  /// A part of an iteration. First the server and those of the workers that take part compute, each its passes; then
+  /// messages are sent, all at the same time. Whoever receives one waits for it before its next phase.
+  struct Phase {
+    std::vector<Pass> server = {};
+    std::vector<Pass> workers = {};
+    std::vector<int64_t> who = {};  ///< the workers that compute
+    std::vector<Transfer> messages = {};
+    bool broadcast = false;  ///< the server's messages are the same to all, so that one transmission can reach them
+  };
+  /// Global iteration `iteration` (from 1) among the workers `living`, phase by phase, with the messages that the paper
+  /// counts: what the ledger must equal, and what simulated time follows from.
+  virtual std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const = 0;
+  /// The messages of all phases.
+  static std::vector<Transfer> messages(const std::vector<Phase>& phases);
   /// The models that `like` sends to a worker that joins.
   virtual std::vector<Transfer> join_messages(int64_t worker, int64_t like) const = 0;
+
+  /// Appends an exchange of models: what goes up to the server in one phase, everything else in the next.
+  static void add_exchange(std::vector<Phase>& phases, const std::vector<Transfer>& messages);
 };
 
 /// A way to train GANs over spread data. One file each, written as its paper writes it: on a Stage (who plays: fleets,
@@ -58,8 +72,10 @@ class Algorithm {
 
   virtual const AlgorithmPlan& plan() const = 0;
 
-  /// The generators that scores are about: MD-GAN's one, FL-GAN's average on the server, or every worker's.
-  virtual std::vector<GeneratorWeights> generators() const = 0;
+  /// The generators that scores are about: MD-GAN's one, FL-GAN's average on the server, or every worker's. One at a
+  /// time, because a hundred copies would fill the memory.
+  virtual int64_t generators() const = 0;
+  virtual GeneratorWeights generator(int64_t index) const = 0;
 
   /// Every fleet whose numbers make up the state of training, by name: for checkpoints and memory.
   virtual std::map<std::string, Fleet*> fleets() = 0;

@@ -124,7 +124,6 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
           fleet->set_steps(read_array<int32_t>(file, name + ".steps", "I32", {fleet->capacity()}));
           fleet->set_learning_rates(read_array<float>(file, name + ".learning_rates", "F32", {fleet->capacity()}));
         }
-        fleet->weights_changed();
       }
       world.set_living(living);
       world.set_iteration(description.at("iteration").get<int64_t>());

@@ -172,12 +172,13 @@ Scores Evaluator::evaluate(Generator& generator, uint64_t seed, uint64_t iterati
   return impl_->score(generator, seed, iteration);
 }
 
-Scores Evaluator::evaluate(Generator& generator, std::span<const GeneratorWeights> weights, uint64_t seed,
+Scores Evaluator::evaluate(Generator& generator, int64_t count,
+                           const std::function<GeneratorWeights(int64_t index)>& weights, uint64_t seed,
                            uint64_t iteration) {
-  if (weights.empty()) fail(Fault::kUsage, "expected at least one generator to score, found none");
+  if (count < 1) fail(Fault::kUsage, "expected at least one generator to score, found none");
   std::vector<Scores> each;
-  for (const GeneratorWeights& w : weights) {
-    generator.set(w);
+  for (int64_t i = 0; i < count; ++i) {
+    generator.set(weights(i));
     each.push_back(impl_->score(generator, seed, iteration));
   }
   return mean_scores(each);

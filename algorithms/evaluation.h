@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -64,9 +65,10 @@ class Evaluator {
   /// score.samples generated pictures (8 bits a channel) or points; noise and, if conditional, uniformly random labels
   /// are keyed by (seed, kEvaluation, iteration).
   Scores evaluate(Generator& generator, uint64_t seed, uint64_t iteration);
-  /// Means over several generators of the same architecture, each given the same noise. `generator` lends the network;
+  /// Means over `count` generators of the same architecture, each given the same noise. `generator` lends the network;
   /// afterwards it holds the last weights.
-  Scores evaluate(Generator& generator, std::span<const GeneratorWeights> weights, uint64_t seed, uint64_t iteration);
+  Scores evaluate(Generator& generator, int64_t count, const std::function<GeneratorWeights(int64_t index)>& weights,
+                  uint64_t seed, uint64_t iteration);
   /// Scores pictures (or points) that came from elsewhere: the first score.samples of them, in a fixed random order.
   Scores evaluate(const Dataset& generated);
 

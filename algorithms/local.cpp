@@ -12,11 +12,8 @@ class Local final : public Algorithm {
   void iterate() override { gans_.learn(); }
 
   const AlgorithmPlan& plan() const override { return plan_; }
-  std::vector<GeneratorWeights> generators() const override {
-    std::vector<GeneratorWeights> list;
-    for (int64_t r = 0; r < gans_.replicas(); ++r) list.push_back(gans_.generator(r));
-    return list;
-  }
+  int64_t generators() const override { return gans_.replicas(); }
+  GeneratorWeights generator(int64_t index) const override { return gans_.generator(index); }
   std::map<std::string, Fleet*> fleets() override { return gans_.fleets(); }
   Losses losses() override { return gans_.losses(); }
   void worker_lost(int64_t worker) override { gans_.worker_lost(worker); }

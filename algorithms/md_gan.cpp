@@ -47,19 +47,21 @@ class MdGanPlan final : public AlgorithmPlan {
              batches(game_.workers)},
             {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
   }
-  std::vector<Pass> passes() const override {
-    return {{game_.generator.network.get(), 1, batches(game_.workers) * game_.batch, 1, Grads::kParams},
-            {game_.discriminator.get(), game_.workers, 2 * game_.batch, game_.local_steps, Grads::kParams},
-            {game_.discriminator.get(), game_.workers, game_.batch, 1, Grads::kInput}};
-  }
-  std::vector<Transfer> messages(int64_t iteration, const std::vector<int64_t>& living) const override {
-    std::vector<Transfer> list;
-    World::plan_deal(list, living, game_.batch, game_.sample(), game_.conditional());  // X^(d)
-    World::plan_deal(list, living, game_.batch, game_.sample(), game_.conditional());  // X^(g)
-    World::plan_collect(list, living, game_.batch, game_.sample());
-    if (const auto N = static_cast<int64_t>(living.size()); swap_due(iteration, N))
-      World::plan_mix(list, living, swap_matrix(iteration, N), discriminator_floats(swap_moments == Moments::kTravel),
-                      MessageKind::kDiscriminators, Route::kPeers);
+  std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override {
+    const auto N = static_cast<int64_t>(living.size());
+    const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
+    const int64_t b = game_.batch, k = batches(N);
+    std::vector<Phase> list = {
+        {.server = {{G, k * b}}},
+        {.workers = {{D, 2 * b, game_.local_steps, Grads::kParams}, {D, b, 1, Grads::kInput}}, .who = living},
+        {.server = {{G, k * b, 1, Grads::kParams, /*forward=*/false}}}};
+    World::plan_deal(list[0].messages, living, b, game_.sample(), game_.conditional());  // X^(d)
+    World::plan_deal(list[0].messages, living, b, game_.sample(), game_.conditional());  // X^(g)
+    World::plan_collect(list[1].messages, living, b, game_.sample());
+    if (swap_due(iteration, N))
+      World::plan_mix(list[2].messages, living, swap_matrix(iteration, N),
+                      discriminator_floats(swap_moments == Moments::kTravel), MessageKind::kDiscriminators,
+                      Route::kPeers);
     return list;
   }
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
@@ -88,7 +90,7 @@ class MdGan final : public Algorithm {
         plan_(stage.settings(), game_, stage.shards().mean_size()),
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
         batches_(plan_.batches(game_.workers)),
-        server_(stage, Generators::Place::kServer, batches_ * game_.batch, batches_),
+        server_(stage, Place::kServer, {.batch = batches_ * game_.batch, .groups = batches_}),
         workers_(stage),
         judged_(stage.device(), game_.workers, game_.batch, game_.sample(), game_.conditional()),
         merged_(stage.device(), batches_, game_.batch, game_.sample()) {}
@@ -117,7 +119,8 @@ class MdGan final : public Algorithm {
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
-  std::vector<GeneratorWeights> generators() const override { return {server_.weights(0)}; }
+  int64_t generators() const override { return 1; }
+  GeneratorWeights generator(int64_t) const override { return server_.weights(0); }
   std::map<std::string, Fleet*> fleets() override {
     return {{"generator", &server_.fleet()}, {"discriminators", &workers_.fleet()}};
   }

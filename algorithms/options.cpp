@@ -25,6 +25,30 @@ std::vector<Settings::Option> network_options(const std::string& network) {
   };
 }
 
+std::vector<Settings::Option> network_model_options() {
+  return {
+      {"network.kind",
+       "\"links\"",
+       "where simulated time passes: cables, or the radio cell of Ren et al. (2021, section IV)",
+       {"links", "cell"}},
+      {"network.worker_flops", "1e11", "floating-point operations per second of a worker"},
+      {"network.server_flops", "1e12", "and of the server"},
+      {"network.spread", "0.0", "workers are faster or slower by up to this share, for the whole run"},
+      {"network.straggler_chance", "0.0", "probability that a worker is slow in an iteration"},
+      {"network.straggler_slowdown", "10.0", "how many times slower it is then"},
+      {"network.deadline", "0.0", "seconds that a device has for a round; late ones are left out of it; 0: no limit"},
+      {"network.bandwidth", "1e8", "of a worker's cable, bit/s in each direction"},
+      {"network.server_bandwidth", "1e9", "of the server's"},
+      {"network.latency", "5e-3", "of a message through cables, seconds"},
+      {"network.cell_radius", "300.0", "metres; devices are spread evenly over the disc around the server"},
+      {"network.cell_bandwidth", "1e7", "Hz, shared by those who send at the same time"},
+      {"network.noise_density", "-174.0", "dBm/Hz"},
+      {"network.device_power", "24.0", "dBm"},
+      {"network.server_power", "46.0", "dBm"},
+      {"network.fading", "false", "Rayleigh fading: channels vary from iteration to iteration"},
+  };
+}
+
 }  // namespace
 
 std::vector<Settings::Option> run_options() {
@@ -70,6 +94,7 @@ std::vector<Settings::Option> run_options() {
   };
   for (const char* network : {"generator", "discriminator"})
     for (Settings::Option& option : network_options(network)) options.push_back(std::move(option));
+  for (Settings::Option& option : network_model_options()) options.push_back(std::move(option));
   options.push_back({"algorithm.name", "\"md-gan\"", "which algorithm"});
   options.push_back({"algorithm.batch", "10", "b: samples in a batch"});
   options.push_back({"algorithm.local_steps", "1", "L: discriminator steps per iteration"});
@@ -88,6 +113,29 @@ OptimiserOptions optimiser_options(const Settings& settings, const std::string& 
           .epsilon = number("epsilon", 0, 1),
           .momentum = number("momentum", 0, kBelowOne),
           .clip = number("clip", 0, 1e6)};
+}
+
+NetworkModel::Options network_options(const Settings& settings) {
+  const auto number = [&](const char* name, double least, double most) {
+    return settings.number(std::string("network.") + name, least, most);
+  };
+  constexpr double kMost = 1e18, kDecibels = 500;
+  return {.kind = settings.text("network.kind") == "cell" ? NetworkModel::Kind::kCell : NetworkModel::Kind::kLinks,
+          .worker_flops = number("worker_flops", 1, kMost),
+          .server_flops = number("server_flops", 1, kMost),
+          .spread = number("spread", 0, 0.99),
+          .straggler_chance = number("straggler_chance", 0, 1),
+          .straggler_slowdown = number("straggler_slowdown", 1, 1e6),
+          .deadline = number("deadline", 0, 1e9),
+          .bandwidth = number("bandwidth", 1, kMost),
+          .server_bandwidth = number("server_bandwidth", 1, kMost),
+          .latency = number("latency", 0, 1e6),
+          .cell_radius = number("cell_radius", 1, 1e6),
+          .cell_bandwidth = number("cell_bandwidth", 1, kMost),
+          .noise_density = number("noise_density", -kDecibels, kDecibels),
+          .device_power = number("device_power", -kDecibels, kDecibels),
+          .server_power = number("server_power", -kDecibels, kDecibels),
+          .fading = settings.flag("network.fading")};
 }
 
 nlohmann::json layer_list(const Settings& settings, const std::string& network) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/fleet.h"
+#include "engine/network_model.h"
 #include "engine/settings.h"
 
 namespace agon {
@@ -10,6 +11,9 @@ std::vector<Settings::Option> run_options();
 
 /// The optimiser of "generator" or "discriminator".
 OptimiserOptions optimiser_options(const Settings& settings, const std::string& network);
+
+/// The machines and links of the keys network.*.
+NetworkModel::Options network_options(const Settings& settings);
 
 /// The layer list of "generator" or "discriminator", from its own `layers` or the named network.
 nlohmann::json layer_list(const Settings& settings, const std::string& network);

@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "algorithms/clock.h"
 #include "algorithms/faults.h"
 
 namespace agon {
@@ -33,9 +34,11 @@ struct PlannedTraffic {
   Ledger total;
   /// Of one ordinary iteration, and of the one that moves most, while everybody of the first iteration lives.
   Ledger every_iteration, largest;
+  double seconds_simulated = 0;
 };
 
-PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule& faults, int64_t iterations) {
+PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule& faults, int64_t iterations,
+                            SimulatedClock clock) {
   PlannedTraffic traffic;
   int64_t most = -1, least = INT64_MAX;
   const auto as_ledger = [](const std::vector<Transfer>& transfers) {
@@ -47,9 +50,12 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   std::vector<int64_t> living = at_start;
   size_t next = 0;
   for (int64_t i = 1; i <= iterations && !living.empty(); ++i) {
-    const std::vector<Transfer> transfers = algorithm.messages(i, living);
+    const std::vector<AlgorithmPlan::Phase> phases = algorithm.phases(i, living);
+    clock.advance(phases, i, living);
+    const std::vector<Transfer> transfers = AlgorithmPlan::messages(phases);
     for (const Transfer& transfer : transfers) traffic.total.record(transfer);
-    const std::vector<Transfer> complete = living == at_start ? transfers : algorithm.messages(i, at_start);
+    const std::vector<Transfer> complete =
+        living == at_start ? transfers : AlgorithmPlan::messages(algorithm.phases(i, at_start));
     int64_t bytes = 0;
     for (const Transfer& transfer : complete) bytes += transfer.bytes;
     if (bytes > most) most = bytes, traffic.largest = as_ledger(complete);
@@ -63,22 +69,27 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
       living = faults.living(i + 1);
     }
   }
+  traffic.seconds_simulated = clock.seconds();
   return traffic;
 }
 
-/// Floating point operations of a pass; the first layer's input gradient is not computed in a learning step.
-int64_t pass_flops(const AlgorithmPlan::Pass& pass) {
-  int64_t factor = 1, saved = 0;
-  if (pass.backward == Grads::kInput) factor = 2;
-  if (pass.backward && *pass.backward != Grads::kInput) {
-    factor = 3;
-    for (const Network::Step& step : pass.network->steps())
-      if (std::any_of(step.parameters.begin(), step.parameters.end(), [](const Parameter& p) { return p.trained(); })) {
-        saved = *pass.backward == Grads::kParams ? step.layer->flops(step.in) : 0;
-        break;
-      }
+/// Floating-point operations of an ordinary iteration in which `living` take part: of everybody, of the server, of a
+/// worker, and of a worker's generator alone.
+json plan_flops(const AlgorithmPlan& algorithm, const GamePlan& game, const std::vector<int64_t>& living) {
+  int64_t all = 0, server = 0, worker = 0, generator = 0;
+  for (const AlgorithmPlan::Phase& phase : algorithm.phases(1, living)) {
+    for (const AlgorithmPlan::Pass& pass : phase.server) server += pass.flops(), all += pass.flops();
+    for (const AlgorithmPlan::Pass& pass : phase.workers) {
+      worker += pass.flops(), all += pass.flops() * std::ssize(phase.who);
+      if (pass.network == game.generator.network.get()) generator += pass.flops();
+    }
   }
-  return (factor * pass.network->flops() - saved) * pass.batch * pass.replicas * pass.times;
+  return {{"generator", game.generator.network->flops()},
+          {"discriminator", game.discriminator->flops()},
+          {"per_iteration", all},
+          {"server_per_iteration", server},
+          {"worker_per_iteration", worker},
+          {"generator_at_worker_per_iteration", generator}};
 }
 
 /// Memory of the fleets, and of the data.
@@ -112,10 +123,8 @@ json plan(const Settings& settings, const DataShape& data) {
       algorithm_kind(settings.text("algorithm.name")).plan(settings, game, static_cast<double>(shard));
   const int64_t iterations = settings.integer("run.iterations", 1);
   const FaultSchedule faults(settings, game.workers, iterations, game.seed);
-  const PlannedTraffic traffic = plan_traffic(*algorithm, faults, iterations);
+  const PlannedTraffic traffic = plan_traffic(*algorithm, faults, iterations, SimulatedClock(game.network));
   const int64_t tables = game.generator.network->table_parameters();
-  int64_t flops = 0;
-  for (const AlgorithmPlan::Pass& pass : algorithm->passes()) flops += pass_flops(pass);
 
   json result;
   result["algorithm"] = settings.text("algorithm.name");
@@ -125,9 +134,8 @@ json plan(const Settings& settings, const DataShape& data) {
   result["parameters"] = {{"generator", game.generator.network->parameters() - tables},
                           {"embedding", tables},
                           {"discriminator", game.discriminator->parameters()}};
-  result["flops"] = {{"generator", game.generator.network->flops()},
-                     {"discriminator", game.discriminator->flops()},
-                     {"per_iteration", flops}};
+  result["flops"] = plan_flops(*algorithm, game, faults.living(1));
+  result["seconds_simulated"] = traffic.seconds_simulated;
   result["memory"] = plan_memory(*algorithm, game, data);
 
   // The contract: bytes per worker in an ordinary iteration, and everything in total.

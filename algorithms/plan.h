@@ -17,7 +17,9 @@ struct DataShape {
 
 /// What a run needs and sends, before anything runs:
 ///   parameters {generator, embedding, discriminator}
-///   flops {generator, discriminator: forward pass of one sample; per_iteration}
+///   flops {generator, discriminator: forward pass of one sample; per_iteration: of everybody; server_per_iteration,
+///   worker_per_iteration, generator_at_worker_per_iteration}
+///   seconds_simulated: of the whole run, on the machines and links of the keys network.*
 ///   memory {kind: bytes} of weights, gradients, moments, activations, data, total
 ///   traffic {per_iteration: {kind: bytes per worker}, per_exchange: {...}, total: {kind: {bytes, messages}}, server,
 ///   worker}

@@ -5,11 +5,14 @@
 namespace agon {
 namespace {
 
-FleetOptions for_workers(FleetOptions options, int64_t workers) {
-  options.replicas = workers;
-  options.split = workers == 1;
+FleetOptions options_of(FleetOptions options, const GamePlan& game, Place place, int64_t replicas, bool trains = true) {
+  options.replicas = place == Place::kServer ? 1 : replicas > 0 ? replicas : game.workers;
+  options.split = place == Place::kServer || game.workers == 1;
+  options.trains = trains;
   return options;
 }
+
+}  // namespace
 
 void copy(Device& device, const Batch& from, const Batch& to) {
   device.run(ops::Axpby{.replicas = from.x.replicas,
@@ -29,71 +32,76 @@ void copy(Device& device, const Batch& from, const Batch& to) {
   device.run(ops::Select{from.y.batch, from.y.block(), to.y.block(), rows});
 }
 
-}  // namespace
-
-Discriminators::Discriminators(Stage& stage)
+Discriminators::Discriminators(Stage& stage, Place place, int64_t replicas)
     : stage_(stage),
+      place_(place),
       fleet_(stage.device(), stage.game().discriminator,
-             for_workers(stage.game().discriminator_options, stage.game().workers)),
-      both_(stage.device(), stage.game().workers, 2 * stage.game().batch, stage.game().sample(),
+             options_of(stage.game().discriminator_options, stage.game(), place, replicas)),
+      both_(stage.device(), fleet_.capacity(), 2 * stage.game().batch, stage.game().sample(),
             stage.game().conditional()),
-      loss_(stage.device(), stage.game().workers),
-      generator_loss_(stage.device(), stage.game().workers) {}
+      loss_(stage.device(), fleet_.capacity()),
+      generator_loss_(stage.device(), fleet_.capacity()) {}
+
+RandomKey Discriminators::key(RandomStream stream, int64_t draw) const {
+  const World& world = stage_.world();
+  const auto number = static_cast<uint32_t>(draw);
+  return place_ == Place::kServer ? world.server_key(stream, number)
+                                  : world.worker_key(stream, number, first_worker_ + fleet_.first());
+}
 
 Batch Discriminators::generated() {
   const int64_t b = stage_.game().batch;
   return both_.view(fleet_.replicas()).rows(b, b);
 }
 
-void Discriminators::learn(bool fresh_real) {
-  const GamePlan& game = stage_.game();
-  const World& world = stage_.world();
-  const int64_t N = fleet_.replicas(), b = game.batch, L = game.local_steps;
-  const Batch both = both_.view(N), real = both.rows(0, b), fake = both.rows(b, b);
-  const uint32_t draws = fresh_real ? static_cast<uint32_t>(L) : 1;
-  for (int64_t l = 0; l < L; ++l) {
-    if (l == 0 || fresh_real)
-      stage_.shards().sample(world.worker_key(RandomStream::kSamples, static_cast<uint32_t>(l)), draws, real);
-    const Tensor logits = fleet_.forward(
-        both.x, {.groups = 2, .key = world.worker_key(RandomStream::kDropout, static_cast<uint32_t>(l))});
-    const Tensor gradient = fleet_.output_gradient();
-    const auto loss = [&](ops::GanRole role, int64_t begin, const Batch& batch) {
-      ops::GanLoss op = game.loss;
-      op.role = role, op.replicas = N, op.batch = b;
-      op.logits = logits.rows(begin, b).block();
-      op.labels = batch.y.block();
-      op.dlogits = gradient.rows(begin, b).block();
-      op.loss = {loss_.data(), 1};
-      op.scale = 1.f / static_cast<float>(b);
-      world.device().run(op);
-    };
-    loss(ops::GanRole::kReal, 0, real);
-    loss(ops::GanRole::kFake, b, fake);
-    fleet_.backward(Grads::kParams);
-    fleet_.step();
-    ++learned_;
-  }
+void Discriminators::learn(bool fresh_real, const Share& share) {
+  for (int64_t l = 0; l < stage_.game().local_steps; ++l) step(l, fresh_real, share);
 }
 
-Tensor Discriminators::feedback(const Batch& fake) {
+void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
   const GamePlan& game = stage_.game();
-  const uint32_t draw = static_cast<uint32_t>(game.local_steps);
+  const int64_t N = fleet_.replicas(), b = game.batch;
+  const Batch both = both_.view(N), real = both.rows(0, b), fake = both.rows(b, b);
+  if (l == 0 || fresh_real)
+    stage_.shards().sample(key(RandomStream::kSamples, l), fresh_real ? static_cast<uint32_t>(game.local_steps) : 1,
+                           real);
+  const Tensor logits = fleet_.forward(both.x, {.groups = 2, .key = key(RandomStream::kDropout, l)});
+  const Tensor gradient = fleet_.output_gradient();
+  const auto loss = [&](ops::GanRole role, int64_t begin, const Batch& batch) {
+    ops::GanLoss op = game.loss;
+    op.role = role, op.replicas = N, op.batch = b;
+    op.logits = logits.rows(begin, b).block();
+    op.labels = batch.y.block();
+    op.dlogits = gradient.rows(begin, b).block();
+    op.loss = {loss_.data(), 1};
+    op.scale = 1.f / static_cast<float>(b);
+    stage_.world().device().run(op);
+  };
+  loss(ops::GanRole::kReal, 0, real);
+  loss(ops::GanRole::kFake, b, fake);
+  fleet_.backward(Grads::kParams);
+  if (share) share(fleet_);
+  fleet_.step();
+  learned_ += N;
+}
+
+Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
+  const GamePlan& game = stage_.game();
   ops::GanLoss op = game.loss;
   op.role = ops::GanRole::kGenerator, op.replicas = fleet_.replicas(), op.batch = fake.x.batch;
-  op.logits = fleet_.forward(fake.x, {.key = stage_.world().worker_key(RandomStream::kDropout, draw)}).block();
+  op.logits = fleet_.forward(fake.x, {.key = key(RandomStream::kDropout, game.local_steps + draw)}).block();
   op.labels = fake.y.block();
   op.dlogits = fleet_.output_gradient().block();
   op.loss = {generator_loss_.data(), 1};
   stage_.world().device().run(op);
-  ++judged_;
+  judged_ += fleet_.replicas();
   return fleet_.backward(Grads::kInput);
 }
 
 double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
   const std::vector<float> values = sums.host();
-  const int64_t R = fleet_.replicas();
-  const double total = std::accumulate(values.begin(), values.begin() + R, 0.0);
-  const double mean = count && R ? total / static_cast<double>(count * R) : 0.0;
+  const double total = std::accumulate(values.begin(), values.end(), 0.0);
+  const double mean = count ? total / static_cast<double>(count) : 0.0;
   sums.set(std::vector<float>(values.size(), 0.f));
   count = 0;
   return mean;
@@ -102,37 +110,47 @@ double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
 double Discriminators::mean_loss() { return take_mean(loss_, learned_); }
 double Discriminators::mean_generator_loss() { return take_mean(generator_loss_, judged_); }
 
-Generators::Generators(Stage& stage, Place place, int64_t batch, int64_t groups)
+Generators::Generators(Stage& stage, Place place, const Options& options)
     : stage_(stage),
       place_(place),
-      groups_(groups),
+      groups_(options.groups),
       fleet_(stage.device(), stage.game().generator.network,
-             for_workers(stage.game().generator_options, place == Place::kServer ? 1 : stage.game().workers)),
-      noise_(stage.device(), fleet_.replicas(), batch, {1, 1, stage.game().generator.latent},
+             options_of(stage.game().generator_options, stage.game(), place, options.replicas, options.trains)),
+      noise_(stage.device(), fleet_.capacity(), options.batch, {1, 1, stage.game().generator.latent},
              stage.game().conditional()) {}
 
 Batch Generators::generate(uint32_t draw) {
-  const World& world = stage_.world();
-  const auto key = [&](RandomStream stream) {
-    return place_ == Place::kServer ? world.server_key(stream, draw) : world.worker_key(stream, draw);
-  };
+  return generate([&](RandomStream stream) {
+    const World& world = stage_.world();
+    return place_ == Place::kServer ? world.server_key(stream, draw)
+                                    : world.worker_key(stream, draw, first_worker_ + fleet_.first());
+  });
+}
+
+Batch Generators::generate_as(int64_t n, uint32_t draw) {
+  return generate([&](RandomStream stream) { return stage_.world().worker_key(stream, draw, n); });
+}
+
+Batch Generators::generate(const std::function<RandomKey(RandomStream)>& key) {
+  Device& device = stage_.world().device();
   const Batch noise = noise_.view(fleet_.replicas());
-  world.device().run(ops::RandomFill{.kind = ops::RandomFill::Kind::kNormal,
-                                     .replicas = fleet_.replicas(),
-                                     .count = noise.x.size_per_replica(),
-                                     .y = noise.x.block(),
-                                     .key = key(RandomStream::kNoise)});
+  device.run(ops::RandomFill{.kind = ops::RandomFill::Kind::kNormal,
+                             .replicas = fleet_.replicas(),
+                             .count = noise.x.size_per_replica(),
+                             .y = noise.x.block(),
+                             .key = key(RandomStream::kNoise)});
   if (noise.y)
-    world.device().run(ops::RandomLabels{.replicas = fleet_.replicas(),
-                                         .count = noise.y.batch,
-                                         .classes = stage_.game().generator.classes,
-                                         .y = noise.y.block(),
-                                         .key = key(RandomStream::kLabels)});
+    device.run(ops::RandomLabels{.replicas = fleet_.replicas(),
+                                 .count = noise.y.batch,
+                                 .classes = stage_.game().generator.classes,
+                                 .y = noise.y.block(),
+                                 .key = key(RandomStream::kLabels)});
   return {fleet_.forward(noise.x, {.groups = groups_, .labels = noise.y, .key = key(RandomStream::kDropout)}), noise.y};
 }
 
-void Generators::learn(const Tensor& feedback, double scale) {
+void Generators::learn(const Tensor& feedback, double scale, const Share& share) {
   fleet_.backward(feedback, Grads::kParams);
+  if (share) share(fleet_);
   fleet_.step(scale);
 }
 
@@ -145,12 +163,13 @@ std::vector<AlgorithmPlan::FleetUse> LocalPlan::fleets() const {
           {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
 }
 
-std::vector<AlgorithmPlan::Pass> LocalPlan::passes() const {
+std::vector<AlgorithmPlan::Phase> LocalPlan::phases(int64_t, const std::vector<int64_t>& living) const {
   const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
-  return {{G, game_.workers, game_.batch, 1, std::nullopt},
-          {D, game_.workers, 2 * game_.batch, game_.local_steps, Grads::kParams},
-          {G, game_.workers, game_.batch, 1, Grads::kParams},
-          {D, game_.workers, game_.batch, 1, Grads::kInput}};
+  return {{.workers = {{G, game_.batch},
+                       {D, 2 * game_.batch, game_.local_steps, Grads::kParams},
+                       {G, game_.batch, 1, Grads::kParams},
+                       {D, game_.batch, 1, Grads::kInput}},
+           .who = living}};
 }
 
 std::vector<Transfer> LocalPlan::join_messages(int64_t worker, int64_t like) const {
@@ -166,14 +185,21 @@ int64_t LocalPlan::discriminator_floats(bool with_moments) const {
   return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
 }
 
-LocalGans::LocalGans(Stage& stage)
-    : stage_(stage), discriminators_(stage), generators_(stage, Generators::Place::kWorkers, stage.game().batch) {}
+LocalGans::LocalGans(Stage& stage, int64_t replicas)
+    : stage_(stage),
+      discriminators_(stage, Place::kWorkers, replicas),
+      generators_(stage, Place::kWorkers, {.batch = stage.game().batch, .replicas = replicas}) {}
 
-void LocalGans::learn() {
+void LocalGans::learn(const Share& share) {
   copy(stage_.world().device(), generators_.generate(0), discriminators_.generated());
-  discriminators_.learn();
+  discriminators_.learn(/*fresh_real=*/true, share);
   const Batch fake = generators_.generate(1);
-  generators_.learn(discriminators_.feedback(fake), 1.0 / static_cast<double>(fake.x.batch));
+  generators_.learn(discriminators_.feedback(fake), 1.0 / static_cast<double>(fake.x.batch), share);
+}
+
+void LocalGans::stand_for(int64_t first) {
+  discriminators_.stand_for(first);
+  generators_.stand_for(first);
 }
 
 Algorithm::Losses LocalGans::losses() { return {discriminators_.mean_loss(), discriminators_.mean_generator_loss()}; }

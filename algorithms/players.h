@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "algorithms/algorithm.h"
 #include "algorithms/stage.h"
 
@@ -7,65 +9,92 @@ namespace agon {
 
 /// The steps of section II of Hardy et al. 2019 for whole fleets: what every algorithm's iteration is made of.
 
-/// Discriminators D_n, one for each worker, with their data.
+/// Whose networks: one of a server, or one for each worker.
+enum class Place { kServer, kWorkers };
+
+/// What is done to a fleet's new gradients before its step (an all-reduce).
+using Share = std::function<void(Fleet&)>;
+
+/// Discriminators D_n, one for each worker, with their data; or a server's, which has none.
 class Discriminators {
  public:
-  explicit Discriminators(Stage& stage);
+  /// `replicas` of them; 0: as many as workers.
+  explicit Discriminators(Stage& stage, Place place = Place::kWorkers, int64_t replicas = 0);
 
   /// DISCLEARNINGSTEP, L times: an Adam step on J_disc(X^r, X^d) for every D. X^r is drawn from the workers' shards:
   /// fresh for each of the L steps, or the same. X^d is what generated() holds.
-  void learn(bool fresh_real = true);
+  void learn(bool fresh_real = true, const Share& share = {});
+  /// The l-th of the L steps alone.
+  void step(int64_t l, bool fresh_real = true, const Share& share = {});
   /// Where the generated batch X^d [N, b, ...] is to be put before learn().
   Batch generated();
   /// The error feedback F_n [N, b, ...]: for each sample of X^g, the gradient of the generator's objective with respect
-  /// to it, per sample, not averaged over b. Computes no weight gradients.
-  Tensor feedback(const Batch& fake);
+  /// to it, per sample, not averaged over b. Computes no weight gradients. `draw` tells several of one iteration apart.
+  Tensor feedback(const Batch& fake, int64_t draw = 0);
 
   Fleet& fleet() { return fleet_; }
+  /// Replica 0 draws what the first-th living worker draws; of a part of the workers.
+  void stand_for(int64_t first) { first_worker_ = first; }
   double mean_loss();            ///< of J_disc since the last call, over workers
   double mean_generator_loss();  ///< of the generator's objective, as seen by feedback()
 
  private:
-  double take_mean(Buffer<float>& sums, int64_t& count);
+  static double take_mean(Buffer<float>& sums, int64_t& count);
+  RandomKey key(RandomStream stream, int64_t draw) const;
 
   Stage& stage_;
+  Place place_;
   Fleet fleet_;
+  int64_t first_worker_ = 0;
   BatchBuffer both_;                     // [N, 2b]: X^r, then X^d
   Buffer<float> loss_, generator_loss_;  // [N], sums since the last reading
-  int64_t learned_ = 0, judged_ = 0;
+  int64_t learned_ = 0, judged_ = 0;     // how many batches are summed up
 };
 
 /// One generator (a server's) or one for each worker.
 class Generators {
  public:
-  enum class Place { kServer, kWorkers };
-  /// `batch` samples per replica in a training pass, in `groups` batches with statistics (of batch norm) of their own.
-  Generators(Stage& stage, Place place, int64_t batch, int64_t groups = 1);
+  struct Options {
+    int64_t batch;         ///< samples per replica in a training pass
+    int64_t groups = 1;    ///< batches among them with statistics (of batch norm) of their own
+    int64_t replicas = 0;  ///< 0: as many as workers
+    bool trains = true;
+  };
+  Generators(Stage& stage, Place place, const Options& options);
 
   /// Noise (and labels) keyed by (iteration, draw), and a forward pass: [R, batch, ...].
   Batch generate(uint32_t draw = 0);
+  /// The same with the noise that the n-th living worker draws: a server that knows its seed.
+  Batch generate_as(int64_t n, uint32_t draw);
   /// An Adam step with the gradient sum over samples of feedback_i dx_i/dw, times `scale`, of the latest generate().
-  void learn(const Tensor& feedback, double scale = 1.0);
+  void learn(const Tensor& feedback, double scale = 1.0, const Share& share = {});
 
   Fleet& fleet() { return fleet_; }
+  const Fleet& fleet() const { return fleet_; }
+  void stand_for(int64_t first) { first_worker_ = first; }
   int64_t replicas() const { return fleet_.replicas(); }
   GeneratorWeights weights(int64_t replica) const;
 
  private:
+  Batch generate(const std::function<RandomKey(RandomStream)>& key);
+
   Stage& stage_;
   Place place_;
   int64_t groups_;
   Fleet fleet_;
+  int64_t first_worker_ = 0;
   BatchBuffer noise_;  // z and the class
 };
+
+/// Samples and labels from one place to another of the same shape.
+void copy(Device& device, const Batch& from, const Batch& to);
 
 /// What LocalGans compute; they send nothing, unless an algorithm adds to it.
 class LocalPlan : public AlgorithmPlan {
  public:
   explicit LocalPlan(const GamePlan& game) : game_(game) {}
   std::vector<FleetUse> fleets() const override;
-  std::vector<Pass> passes() const override;
-  std::vector<Transfer> messages(int64_t, const std::vector<int64_t>&) const override { return {}; }
+  std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override;
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override;
 
  protected:
@@ -79,14 +108,17 @@ class LocalPlan : public AlgorithmPlan {
 /// One whole GAN for each worker, trained on its shard alone: what standalone, local, FL-GAN and gossip have in common.
 class LocalGans {
  public:
-  explicit LocalGans(Stage& stage);
+  /// `replicas` workers at a time; 0: all.
+  explicit LocalGans(Stage& stage, int64_t replicas = 0);
   /// Every worker: L steps of D on a batch of generated samples, one step of G on another.
-  void learn();
+  void learn(const Share& share = {});
 
   Generators& generators() { return generators_; }
+  const Generators& generators() const { return generators_; }
   Discriminators& discriminators() { return discriminators_; }
   GeneratorWeights generator(int64_t replica) const { return generators_.weights(replica); }
   int64_t replicas() const { return generators_.replicas(); }
+  void stand_for(int64_t first);
   Algorithm::Losses losses();
   std::map<std::string, Fleet*> fleets();
   void worker_lost(int64_t worker);

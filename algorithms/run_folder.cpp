@@ -109,6 +109,7 @@ void RunFolder::logged(const LogRecord& record) {
           {"iteration", record.iteration},
           {"seconds_training", record.seconds_training},
           {"iterations_per_second", record.iterations_per_second},
+          {"seconds_simulated", record.seconds_simulated},
           {"loss_discriminator", record.losses.discriminator},
           {"loss_generator", record.losses.generator}});
 }
@@ -118,6 +119,7 @@ void RunFolder::evaluated(int64_t iteration, double seconds_training, const Scor
   line["kind"] = "evaluation";
   line["iteration"] = iteration;
   line["seconds_training"] = seconds_training;
+  line["seconds_simulated"] = trainer_->seconds_simulated();
   line["bytes"] = trainer_->stage().world().ledger().total().bytes;
   append(line);
 }

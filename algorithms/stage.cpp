@@ -77,7 +77,15 @@ GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t d
   };
   plan.generator_options = fleet_options("generator", 1);
   plan.discriminator_options = fleet_options("discriminator", 2);
+  plan.network = std::make_shared<NetworkModel>(network_options(settings), plan.workers, plan.seed);
   return plan;
+}
+
+std::vector<double> GamePlan::shares_of(const std::vector<int64_t>& list) const {
+  std::vector<double> shares;
+  for (int64_t worker : list)
+    shares.push_back(shard_sizes.empty() ? 1.0 : static_cast<double>(shard_sizes[static_cast<size_t>(worker)]));
+  return shares;
 }
 
 Stage::Stage(const Settings& settings, const DataSource& data)
@@ -95,6 +103,7 @@ Stage::Stage(const Settings& settings, const DataSource& data)
         Fault::kUsage,
         "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
         game_.batch, game_.workers, dealt.smallest());
+  for (const auto& shard : dealt.shards) game_.shard_sizes.push_back(std::ssize(shard));
   world_ = std::make_unique<World>(device_, game_.workers, game_.seed);
   shards_ = std::make_unique<Shards>(device_, train, dealt);
 }

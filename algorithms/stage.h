@@ -5,6 +5,7 @@
 #include "datasets/dataset.h"
 #include "datasets/shards.h"
 #include "engine/generator.h"
+#include "engine/network_model.h"
 #include "engine/settings.h"
 #include "engine/world.h"
 #include "kernels/ops.h"
@@ -22,9 +23,13 @@ struct GamePlan {
   int64_t workers;      ///< N
   uint64_t seed;
   FleetOptions generator_options, discriminator_options;  ///< for one replica
+  std::shared_ptr<const NetworkModel> network;            ///< where simulated time passes
+  std::vector<int64_t> shard_sizes;                       ///< samples of each worker; empty before data are dealt
 
   bool conditional() const { return generator.classes > 0; }
   const Shape& sample() const { return generator.sample; }
+  /// What each of `workers` weighs by its data, up to a factor; all the same before data are dealt.
+  std::vector<double> shares_of(const std::vector<int64_t>& workers) const;
 };
 
 /// Checks that generator, discriminator and data fit together. `classes` 0: unlabelled data. Throws Error(kUsage).

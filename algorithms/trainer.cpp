@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "algorithms/checkpoint.h"
+#include "algorithms/clock.h"
 #include "algorithms/options.h"
 #include "algorithms/presets.h"
 #include "algorithms/stage.h"
@@ -65,6 +66,7 @@ nlohmann::json Summary::to_json() const {
   nlohmann::json json = {{"iterations", iterations},
                          {"seconds_training", seconds_training},
                          {"iterations_per_second", iterations_per_second},
+                         {"seconds_simulated", seconds_simulated},
                          {"workers", workers},
                          {"parameters",
                           {{"generator", generator_parameters},
@@ -93,7 +95,8 @@ struct Trainer::Impl {
         sample_every(settings.integer("run.sample_every", 0)),
         checkpoint_every(settings.integer("run.checkpoint_every", 0)),
         keep_checkpoints(settings.integer("run.keep_checkpoints", 1)),
-        exhibit(stage.device(), stage.game().generator, algorithm->generators().front()) {
+        exhibit(stage.device(), stage.game().generator, algorithm->generator(0)),
+        clock(stage.game().network) {
     // Those who are not there from the start leave before anything happens.
     const std::vector<int64_t> present = faults.living(1);
     for (int64_t worker = 0; worker < stage.game().workers; ++worker)
@@ -118,6 +121,12 @@ struct Trainer::Impl {
     for (const Transfer& transfer : algorithm->plan().join_messages(worker, like)) world().ledger().record(transfer);
   }
 
+  /// What the present iteration takes on the simulated machines and links.
+  void pass_time() {
+    const int64_t i = world().iteration();
+    clock.advance(algorithm->plan().phases(i, world().living()), i, world().living());
+  }
+
   void apply_faults() {
     for (const Event& event : faults.at(world().iteration())) {
       if (event.kind == "joined")
@@ -131,8 +140,11 @@ struct Trainer::Impl {
 
   void log() {
     const int64_t i = world().iteration();
-    LogRecord record{
-        .iteration = i, .iterations = iterations, .seconds_training = seconds, .losses = algorithm->losses()};
+    LogRecord record{.iteration = i,
+                     .iterations = iterations,
+                     .seconds_training = seconds,
+                     .seconds_simulated = clock.seconds(),
+                     .losses = algorithm->losses()};
     if (!std::isfinite(record.losses.discriminator) || !std::isfinite(record.losses.generator))
       fail(Fault::kRun, "the {} loss is not a number any more at iteration {}; a lower learning rate may help{}",
            std::isfinite(record.losses.discriminator) ? "generator's" : "discriminator's", i,
@@ -149,15 +161,16 @@ struct Trainer::Impl {
     if (!evaluator) {
       evaluator = std::make_unique<Evaluator>(stage.device(), settings, data, scorer_watch, checkpoint_folder);
     }
-    scores = evaluator->evaluate(exhibit, algorithm->generators(), stage.game().seed,
-                                 static_cast<uint64_t>(world().iteration()));
+    scores = evaluator->evaluate(
+        exhibit, algorithm->generators(), [&](int64_t i) { return algorithm->generator(i); }, stage.game().seed,
+        static_cast<uint64_t>(world().iteration()));
     for (auto& observer : observers) observer->evaluated(world().iteration(), seconds, *scores);
   }
 
   /// Pictures of the generator's progress: the same noise each time, a row per class.
   void sample() {
     if (observers.empty()) return;
-    exhibit.set(algorithm->generators().front());
+    exhibit.set(algorithm->generator(0));
     constexpr int64_t kColumns = 10;
     const GeneratorSpec& spec = stage.game().generator;
     if (data.train.is_points()) {
@@ -181,7 +194,7 @@ struct Trainer::Impl {
 
   void checkpoint() {
     if (checkpoint_folder.empty()) return;
-    nlohmann::json trainer = {{"seconds_training", seconds}, {"events", to_json(events)}};
+    nlohmann::json trainer = {{"seconds_training", seconds}, {"events", to_json(events)}, {"clock", clock.to_json()}};
     last_checkpoint = write_checkpoint(checkpoint_folder, *algorithm, world(), {signature, trainer}, keep_checkpoints);
     for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint);
   }
@@ -189,7 +202,7 @@ struct Trainer::Impl {
   Summary summary() {
     const GamePlan& game = stage.game();
     const int64_t tables = game.generator.network->table_parameters();
-    const GeneratorWeights weights = algorithm->generators().front();
+    const GeneratorWeights weights = algorithm->generator(0);
     for (float w : weights.weights)
       if (!std::isfinite(w))
         fail(Fault::kRun,
@@ -198,6 +211,7 @@ struct Trainer::Impl {
     return {.iterations = world().iteration(),
             .seconds_training = seconds,
             .iterations_per_second = seconds > 0 ? static_cast<double>(world().iteration()) / seconds : 0,
+            .seconds_simulated = clock.seconds(),
             .workers = game.workers,
             .generator_parameters = game.generator.network->parameters() - tables,
             .embedding_parameters = tables,
@@ -217,6 +231,7 @@ struct Trainer::Impl {
   std::unique_ptr<Algorithm> algorithm;
   const int64_t iterations, evaluate_every, log_every, sample_every, checkpoint_every, keep_checkpoints;
   Generator exhibit;  // what is shown and scored
+  SimulatedClock clock;
   std::unique_ptr<Evaluator> evaluator;
   ScorerWatch scorer_watch;
   std::vector<std::shared_ptr<Observer>> observers;
@@ -242,6 +257,7 @@ bool Trainer::resume() {
   if (!info) return false;
   impl_->seconds = impl_->logged_seconds = info->trainer.at("seconds_training").get<double>();
   impl_->logged_iteration = impl_->world().iteration();
+  impl_->clock.restore(info->trainer.at("clock"));
   impl_->events.clear();
   for (const auto& event : info->trainer.at("events"))
     impl_->events.push_back({event.at("iteration"), event.at("worker"), event.at("kind")});
@@ -265,6 +281,7 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
     run.world().next_iteration();
     run.algorithm->iterate();
     run.stage.device()->flush();
+    run.pass_time();
     run.apply_faults();
     saved = sampled = false;
     const bool last = run.world().iteration() == run.iterations;
@@ -281,7 +298,7 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
   });
   Summary summary = run.summary();
   summary.interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
-  run.exhibit.set(run.algorithm->generators().front());
+  run.exhibit.set(run.algorithm->generator(0));
   for (auto& observer : run.observers) observer->finished(summary, run.exhibit);
   return summary;
 }
@@ -292,9 +309,10 @@ Algorithm& Trainer::algorithm() { return *impl_->algorithm; }
 Stage& Trainer::stage() { return impl_->stage; }
 const Stage& Trainer::stage() const { return impl_->stage; }
 int64_t Trainer::iteration() const { return impl_->stage.world().iteration(); }
+double Trainer::seconds_simulated() const { return impl_->clock.seconds(); }
 
 Generator Trainer::generator() const {
-  return Generator(impl_->stage.device(), impl_->stage.game().generator, impl_->algorithm->generators().front());
+  return Generator(impl_->stage.device(), impl_->stage.game().generator, impl_->algorithm->generator(0));
 }
 
 }  // namespace agon

@@ -26,6 +26,7 @@ struct LogRecord {
   double seconds_training = 0;       ///< without set-up, evaluation and checkpoints
   double iterations_per_second = 0;  ///< since the last log step
   double seconds_left = 0;
+  double seconds_simulated = 0;  ///< on the machines and links of the keys network.*
   Algorithm::Losses losses;
 };
 
@@ -33,6 +34,7 @@ struct LogRecord {
 struct Summary {
   int64_t iterations = 0;
   double seconds_training = 0, iterations_per_second = 0;
+  double seconds_simulated = 0;
   int64_t workers = 0;
   int64_t generator_parameters = 0, embedding_parameters = 0, discriminator_parameters = 0;
   Ledger ledger;
@@ -98,6 +100,7 @@ class Trainer {
   Stage& stage();
   const Stage& stage() const;
   int64_t iteration() const;
+  double seconds_simulated() const;
   Generator generator() const;  ///< the (first) generator as it is now
 
  private:

@@ -1,19 +1,12 @@
 #include "engine/fleet.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 
 #include "engine/random.h"
 
 namespace agon {
 namespace {
-
-/// Process-wide, so that a packed copy of weights can never be taken for another fleet's at the same address.
-uint64_t next_version() {
-  static std::atomic<uint64_t> version{0};
-  return ++version;
-}
 
 int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -109,8 +102,7 @@ Fleet::Fleet(std::shared_ptr<Device> device, std::shared_ptr<const Network> netw
       network_(std::move(network)),
       options_(options),
       replicas_(options.replicas),
-      capacity_(options.replicas),
-      version_(next_version()) {
+      capacity_(options.replicas) {
   const int64_t R = replicas_, P = network_->parameters(), S = network_->state();
   weights_ = Buffer<float>(device_, R * P);
   state_ = Buffer<float>(device_, R * S);
@@ -150,7 +142,7 @@ LayerCall Fleet::call(size_t index, const Layout& layout) {
   const Layout::Place& place = layout.places[index];
   const int64_t stride = workspace_stride();
   const auto tensor = [&](int64_t offset, const Shape& shape) {
-    Tensor t = offset < 0 ? latest_input_ : Tensor{workspace_.data() + offset, replicas_, layout.batch, shape, stride};
+    Tensor t = offset < 0 ? latest_input_ : Tensor{workspace() + offset, replicas_, layout.batch, shape, stride};
     t.shape = shape;
     return t;
   };
@@ -164,11 +156,11 @@ LayerCall Fleet::call(size_t index, const Layout& layout) {
   c.x = tensor(index == 0 ? -1 : layout.places[index - 1].y, step.in);
   c.y = tensor(place.y, step.out);
   for (size_t i = 0; i < step.parameters.size(); ++i)
-    c.parameters.push_back(step.parameters[i].trained()
-                               ? Floats{weights_.data() + step.offsets[i], network_->parameters()}
-                               : Floats{state_.data() + step.offsets[i], network_->state()});
-  c.weights_version = version_;
-  c.saved = {workspace_.data() + place.saved, stride};
+    c.parameters.push_back(
+        step.parameters[i].trained()
+            ? Floats{weights().data + step.offsets[i], network_->parameters()}
+            : Floats{state_.data() + first_ * network_->state() + step.offsets[i], network_->state()});
+  c.saved = {workspace() + place.saved, stride};
   c.labels = latest_pass_.labels.block();
   c.key = latest_pass_.key;
   c.key.draw = latest_pass_.key.draw * Network::kMostLayers + static_cast<uint32_t>(index);
@@ -199,8 +191,8 @@ Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
 
 Tensor Fleet::step_output(size_t step) const {
   const int64_t offset = latest_->places[step].y;
-  Tensor t = offset < 0 ? latest_input_
-                        : Tensor{workspace_.data() + offset, replicas_, latest_->batch, {}, workspace_stride()};
+  Tensor t =
+      offset < 0 ? latest_input_ : Tensor{workspace() + offset, replicas_, latest_->batch, {}, workspace_stride()};
   t.shape = network_->steps()[step].out;
   return t;
 }
@@ -212,7 +204,7 @@ void Fleet::expect_training_pass() const {
 
 Tensor Fleet::output_gradient() {
   expect_training_pass();
-  return {workspace_.data() + latest_->activations, replicas_, latest_->batch, network_->output(), workspace_stride()};
+  return {workspace() + latest_->activations, replicas_, latest_->batch, network_->output(), workspace_stride()};
 }
 
 Tensor Fleet::backward(Grads wanted) { return backward(output_gradient(), wanted); }
@@ -222,8 +214,8 @@ Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
   expect_training_pass();
   const std::vector<Network::Step>& steps = network_->steps();
   const auto gradient_buffer = [&](int which, const Shape& shape) {
-    return Tensor{workspace_.data() + latest_->activations + which * latest_->gradient, replicas_, latest_->batch,
-                  shape, workspace_stride()};
+    return Tensor{workspace() + latest_->activations + which * latest_->gradient, replicas_, latest_->batch, shape,
+                  workspace_stride()};
   };
   // With Grads::kParams nothing is computed below the first layer that has weights to learn.
   size_t last = 0;
@@ -255,7 +247,7 @@ Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
     if (wanted != Grads::kInput)
       for (size_t p = 0; p < step.parameters.size(); ++p)
         c.gradients.push_back(step.parameters[p].trained()
-                                  ? Floats{gradients_.data() + step.offsets[p], network_->parameters()}
+                                  ? Floats{gradients().data + step.offsets[p], network_->parameters()}
                                   : Floats{});
     step.layer->backward(c);
     gradient = c.dx;
@@ -266,8 +258,10 @@ Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
 void Fleet::step(double grad_scale) {
   const OptimiserOptions& o = options_.optimiser;
   const int64_t P = network_->parameters();
-  const auto block = [&](const Buffer<float>& buffer) { return Floats{buffer.data(), P}; };
-  const Block<float> rates{learning_rates_.data(), 1};
+  const auto block = [&](const Buffer<float>& buffer) {
+    return Floats{buffer ? buffer.data() + first_ * P : nullptr, P};
+  };
+  const Block<float> rates{learning_rates_.data() + first_, 1};
   const float scale = static_cast<float>(grad_scale);
   if (o.kind == "adam")
     device_->run(ops::Adam{.replicas = replicas_,
@@ -314,10 +308,7 @@ void Fleet::step(double grad_scale) {
                            .w = block(weights_),
                            .bound = static_cast<float>(o.clip),
                            .split = options_.split});
-  weights_changed();
 }
-
-void Fleet::weights_changed() { version_ = next_version(); }
 
 std::vector<Fleet::Arena> Fleet::arenas() const {
   std::vector<Arena> list{{"weights", network_->parameters(), weights_.data(), false}};
@@ -352,7 +343,21 @@ void Fleet::set_replica(int64_t replica, std::span<const float> weights, std::sp
          network_->parameters(), network_->state(), network_->name(), weights.size(), state.size());
   device_->upload(weights_.data() + replica * network_->parameters(), weights.data(), weights.size_bytes());
   if (!state.empty()) device_->upload(state_.data() + replica * network_->state(), state.data(), state.size_bytes());
-  weights_changed();
+}
+
+void Fleet::take(const Fleet& other, int64_t first, int64_t count, int64_t to) {
+  const std::vector<Arena> mine = arenas(), theirs = other.arenas();
+  for (size_t i = 0; i < mine.size() && i < theirs.size(); ++i)  // weights, then state if there is any
+    if (!mine[i].moment && mine[i].name == theirs[i].name)
+      device_->copy(mine[i].data + to * mine[i].count, theirs[i].data + first * mine[i].count,
+                    static_cast<size_t>(count * mine[i].count) * sizeof(float));
+}
+
+void Fleet::restart_optimisers() {
+  for (const Arena& arena : arenas())
+    if (arena.moment)
+      device_->run(ops::Fill{.replicas = capacity_, .count = arena.count, .y = {arena.data, arena.count}});
+  set_steps(std::vector<int32_t>(static_cast<size_t>(capacity_), 0));
 }
 
 void Fleet::copy_replica(int64_t from, int64_t to) {
@@ -363,15 +368,28 @@ void Fleet::copy_replica(int64_t from, int64_t to) {
     device_->copy(step_counts_.data() + to, step_counts_.data() + from, sizeof(int32_t));
     device_->copy(learning_rates_.data() + to, learning_rates_.data() + from, sizeof(float));
   }
-  weights_changed();
 }
 
 void Fleet::set_replicas(int64_t replicas) {
   if (replicas < 0 || replicas > capacity_)
     fail(Fault::kUsage, "a fleet made for {} replicas cannot hold {}", capacity_, replicas);
   device_->synchronize();
-  replicas_ = replicas;
-  weights_changed();
+  first_ = 0, replicas_ = replicas;
+  latest_ = nullptr;
+}
+
+Focus::Focus(Fleet& fleet, int64_t first, int64_t count)
+    : fleet_(fleet), first_before_(fleet.first_), replicas_before_(fleet.replicas_) {
+  if (first < 0 || count < 1 || first + count > first_before_ + replicas_before_)
+    fail(Fault::kUsage, "replicas {} to {} were asked for, but the fleet has {}", first, first + count - 1,
+         replicas_before_);
+  fleet.first_ = first, fleet.replicas_ = count;
+  fleet.latest_ = nullptr;
+}
+
+Focus::~Focus() {
+  fleet_.first_ = first_before_, fleet_.replicas_ = replicas_before_;
+  fleet_.latest_ = nullptr;
 }
 
 Fleet::Memory Fleet::memory() const {

@@ -69,8 +69,8 @@ class Fleet {
   /// One optimiser step with the gradients times grad_scale.
   void step(double grad_scale = 1.0);
 
-  Floats weights() const { return {weights_.data(), network_->parameters()}; }
-  Floats gradients() const { return {gradients_.data(), network_->parameters()}; }
+  Floats weights() const { return {weights_.data() + first_ * network_->parameters(), network_->parameters()}; }
+  Floats gradients() const { return {gradients_.data() + first_ * network_->parameters(), network_->parameters()}; }
   /// Every array that describes replica r, for mixing, checkpoints and faults: name, floats per replica, memory.
   struct Arena {
     std::string name;  ///< "weights", "state", "moment1", "moment2"
@@ -83,18 +83,23 @@ class Fleet {
   void set_steps(const std::vector<int32_t>& steps) { step_counts_.set(steps); }
   std::vector<float> learning_rates() const { return learning_rates_.host(); }
   void set_learning_rates(const std::vector<float>& rates) { learning_rates_.set(rates); }
-  Block<int32_t> step_block() const { return {step_counts_.data(), 1}; }
-  /// To be called after the weights were written by anything but step().
-  void weights_changed();
+  Block<int32_t> step_block() const { return {step_counts_.data() + first_, 1}; }
 
   std::vector<float> replica_weights(int64_t replica) const;  ///< [P], downloaded
   std::vector<float> replica_state(int64_t replica) const;
   void set_replica(int64_t replica, std::span<const float> weights, std::span<const float> state);
+  /// Weights and running statistics of `count` replicas of another fleet of the same network, from its replica `first`
+  /// on; they become this fleet's replicas `to`, `to` + 1, ...
+  void take(const Fleet& other, int64_t first, int64_t count, int64_t to = 0);
+  /// All optimisers start anew: moments and step counts of every replica become 0.
+  void restart_optimisers();
   /// Copies everything of one replica (weights, state, moments, step count) over another's: fail-stop and joining.
   void copy_replica(int64_t from, int64_t to);
   /// Shrinks to the first `replicas` replicas, or grows back; never beyond the number it was made with.
   void set_replicas(int64_t replicas);
   int64_t capacity() const { return capacity_; }
+  /// The first replica in focus, 0 without a Focus.
+  int64_t first() const { return first_; }
   bool trains() const { return options_.trains; }
 
   /// Bytes held: weights, gradients, moments, and the activations of the largest pass so far.
@@ -109,18 +114,20 @@ class Fleet {
   static int64_t model_floats(const Network& network, const OptimiserOptions& optimiser, bool with_moments);
 
  private:
+  friend class Focus;
   struct Layout;
   const Layout& layout(int64_t batch, int64_t groups);
   /// The same for all layouts: a thread may take one replica through passes of different sizes before another thread
   /// has begun with the next replica, so these must not overlap.
   int64_t workspace_stride() const { return workspace_.size() / capacity_; }
+  float* workspace() const { return workspace_.data() + first_ * workspace_stride(); }
   LayerCall call(size_t step, const Layout& layout);
   void expect_training_pass() const;
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<const Network> network_;
   FleetOptions options_;
-  int64_t replicas_ = 0, capacity_ = 0;
+  int64_t first_ = 0, replicas_ = 0, capacity_ = 0;
   Buffer<float> weights_, gradients_, moment1_, moment2_, state_, workspace_;
   Buffer<float> learning_rates_;  // [R]
   Buffer<int32_t> step_counts_;   // [R]
@@ -128,7 +135,20 @@ class Fleet {
   const Layout* latest_ = nullptr;
   Tensor latest_input_;
   Pass latest_pass_;
-  uint64_t version_;
+};
+
+/// While it lives, passes and steps of a fleet are those of `count` replicas from `first` on: fleet.replicas() is
+/// `count`, the others rest. Replica numbers stay as they are. Costs nothing, and changes no replica's bits.
+class Focus {
+ public:
+  Focus(Fleet& fleet, int64_t first, int64_t count);
+  ~Focus();
+  Focus(const Focus&) = delete;
+  Focus& operator=(const Focus&) = delete;
+
+ private:
+  Fleet& fleet_;
+  const int64_t first_before_, replicas_before_;
 };
 
 }  // namespace agon

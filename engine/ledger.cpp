@@ -20,12 +20,14 @@ std::string name(MessageKind kind) {
       return "generators";
     case MessageKind::kControl:
       return "control";
+    case MessageKind::kGradients:
+      return "gradients";
   }
   return "unknown";
 }
 
-void Ledger::record(MessageKind kind, int64_t from, int64_t to, int64_t bytes) {
-  entries_[{kind, from, to}] += {bytes, 1};
+void Ledger::record(const Transfer& transfer) {
+  entries_[{transfer.kind, transfer.from, transfer.to}] += {transfer.bytes, transfer.messages};
 }
 
 namespace {

@@ -11,10 +11,10 @@
 
 namespace agon {
 
-enum class MessageKind { kBatches, kLabels, kFeedback, kDiscriminators, kGenerators, kControl };
-inline constexpr std::array kMessageKinds = {MessageKind::kBatches,    MessageKind::kLabels,
-                                             MessageKind::kFeedback,   MessageKind::kDiscriminators,
-                                             MessageKind::kGenerators, MessageKind::kControl};
+enum class MessageKind { kBatches, kLabels, kFeedback, kDiscriminators, kGenerators, kControl, kGradients };
+inline constexpr std::array kMessageKinds = {
+    MessageKind::kBatches,    MessageKind::kLabels,  MessageKind::kFeedback, MessageKind::kDiscriminators,
+    MessageKind::kGenerators, MessageKind::kControl, MessageKind::kGradients};
 std::string name(MessageKind kind);  ///< "batches", "labels", "feedback", ...
 
 /// A participant: worker 0 .. N-1 or the server.
@@ -35,13 +35,14 @@ struct Transfer {
   MessageKind kind;
   int64_t from, to;
   int64_t bytes;
+  int64_t messages = 1;
 };
 
 /// Every transfer between participants, counted as it is made. Emulated and real runs keep the same ledger.
 class Ledger {
  public:
-  void record(MessageKind kind, int64_t from, int64_t to, int64_t bytes);
-  void record(const Transfer& transfer) { record(transfer.kind, transfer.from, transfer.to, transfer.bytes); }
+  void record(MessageKind kind, int64_t from, int64_t to, int64_t bytes) { record({kind, from, to, bytes}); }
+  void record(const Transfer& transfer);
 
   Traffic total(MessageKind kind) const;
   Traffic total() const;

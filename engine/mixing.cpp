@@ -16,15 +16,34 @@ Mixing Mixing::permutation(const std::vector<int64_t>& source) {
 }
 
 Mixing Mixing::average(int64_t workers, const std::vector<double>& weights) {
+  const auto weight = [&](int64_t j) { return weights.empty() ? 1.0 : weights[static_cast<size_t>(j)]; };
   double total = 0;
-  for (int64_t j = 0; j < workers; ++j) total += weights.empty() ? 1.0 : weights[static_cast<size_t>(j)];
-  ops::Mix::Rows rows;
-  for (int64_t i = 0; i <= workers; ++i) rows.begin.push_back(i * workers);
-  for (int64_t i = 0; i < workers; ++i)
-    for (int64_t j = 0; j < workers; ++j) {
-      rows.column.push_back(j);
-      rows.weight.push_back(static_cast<float>((weights.empty() ? 1.0 : weights[static_cast<size_t>(j)]) / total));
-    }
+  for (int64_t j = 0; j < workers; ++j) total += weight(j);
+  if (!(total > 0))
+    fail(Fault::kUsage, "an average over {} workers was asked for in which nobody weighs more than 0", workers);
+  ops::Mix::Rows rows{.begin = {0}};
+  for (int64_t i = 0; i < workers; ++i) {
+    for (int64_t j = 0; j < workers; ++j)
+      if (weight(j) > 0) {
+        rows.column.push_back(j);
+        rows.weight.push_back(static_cast<float>(weight(j) / total));
+      }
+    rows.begin.push_back(static_cast<int64_t>(rows.column.size()));
+  }
+  return Mixing(std::move(rows));
+}
+
+Mixing Mixing::gossip(const std::vector<int64_t>& target) {
+  ops::Mix::Rows rows{.begin = {0}};
+  const auto workers = static_cast<int64_t>(target.size());
+  for (int64_t i = 0; i < workers; ++i) {
+    rows.column.push_back(i);
+    for (int64_t j = 0; j < workers; ++j)
+      if (j != i && target[static_cast<size_t>(j)] == i) rows.column.push_back(j);
+    const auto end = static_cast<int64_t>(rows.column.size());
+    rows.weight.resize(rows.column.size(), 1.f / static_cast<float>(end - rows.begin.back()));
+    rows.begin.push_back(end);
+  }
   return Mixing(std::move(rows));
 }
 
@@ -40,6 +59,15 @@ SwapKind parse_swap(const std::string& name) {
   if (name == "ring") return SwapKind::kRing;
   if (name == "uniform") return SwapKind::kUniform;
   fail(Fault::kUsage, "algorithm.swap is \"{}\", expected derangement, pairwise, ring or uniform", name);
+}
+
+std::vector<int64_t> gossip_targets(int64_t workers, HostRandom& random) {
+  std::vector<int64_t> target;
+  for (int64_t i = 0; i < workers; ++i) {
+    const int64_t other = workers < 2 ? 0 : random.below(workers - 1);  // anyone but itself
+    target.push_back(other < i || workers < 2 ? other : other + 1);
+  }
+  return target;
 }
 
 std::vector<int64_t> swap_sources(SwapKind kind, int64_t workers, HostRandom& random) {

@@ -15,8 +15,12 @@ class Mixing {
  public:
   /// Worker i receives from source[i].
   static Mixing permutation(const std::vector<int64_t>& source);
-  /// Every worker holds the mean of all, weighted (weights are normalised; empty: equal).
+  /// Every worker holds the mean of all, weighted (weights are normalised; empty: equal). Whoever weighs nothing takes
+  /// no part, but gets the mean.
   static Mixing average(int64_t workers, const std::vector<double>& weights = {});
+  /// Worker i sends to target[i], or to nobody (i itself); whoever receives averages what it got with its own, equally
+  /// (Hardy et al. 2018, section 2.1).
+  static Mixing gossip(const std::vector<int64_t>& target);
 
   int64_t workers() const { return rows_->rows(); }
   bool identity_row(int64_t row) const;
@@ -37,6 +41,8 @@ enum class SwapKind {
   kUniform,  ///< the literal text: everyone draws a target; the last writer stays, who receives nothing keeps its own
 };
 SwapKind parse_swap(const std::string& name);
+/// target[i]: a random other worker for each; several may choose the same.
+std::vector<int64_t> gossip_targets(int64_t workers, HostRandom& random);
 /// source[i]: whose discriminator worker i holds afterwards.
 std::vector<int64_t> swap_sources(SwapKind kind, int64_t workers, HostRandom& random);
 

@@ -21,6 +21,7 @@ enum class RandomStream : uint32_t {
   kFaults = 10,     ///< which worker crashes
   kAlgorithm = 11,  ///< choices an algorithm makes on the host
   kSynthetic = 12,  ///< items of the built-in data sets
+  kNetwork = 13,    ///< the simulated network: places, fading, stragglers
 };
 
 /// The number under which the server draws; workers are 0, 1, 2, ...

@@ -54,7 +54,12 @@ int64_t World::replica_of(int64_t worker) const {
 
 void World::set_living(std::vector<int64_t> living) {
   living_ = std::move(living);
-  const std::vector<uint32_t> numbers(living_.begin(), living_.end());
+  set_hosts(living_);
+}
+
+void World::set_hosts(std::vector<int64_t> hosts) {
+  hosts_ = std::move(hosts);
+  const std::vector<uint32_t> numbers(hosts_.begin(), hosts_.end());
   worker_numbers_.set(numbers);
 }
 
@@ -73,8 +78,8 @@ RandomKey World::server_key(RandomStream stream, uint32_t draw) const {
   return {seed_, static_cast<uint32_t>(stream), draw, server_number_.data(), device_iteration_.data()};
 }
 
-RandomKey World::worker_key(RandomStream stream, uint32_t draw) const {
-  return {seed_, static_cast<uint32_t>(stream), draw, worker_numbers_.data(), device_iteration_.data()};
+RandomKey World::worker_key(RandomStream stream, uint32_t draw, int64_t first) const {
+  return {seed_, static_cast<uint32_t>(stream), draw, worker_numbers_.data() + first, device_iteration_.data()};
 }
 
 HostRandom World::shared_random(RandomStream stream) const {
@@ -131,18 +136,32 @@ void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& li
       if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer));
 }
 
+void World::plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
+                           MessageKind kind) {
+  for (int64_t worker : living) plan.push_back(model_transfer(model_floats, kind, kServer, worker));
+}
+
+void World::plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t gradients) {
+  const auto N = static_cast<int64_t>(living.size());
+  if (N < 2) return;
+  const auto part = [&](int64_t n) { return gradients / N + (n % N < gradients % N ? 1 : 0); };
+  for (int64_t n = 0; n < N; ++n)  // all parts but n + 1 on their way to be summed, all but n + 2 when they come back
+    plan.push_back({MessageKind::kGradients, living[static_cast<size_t>(n)], living[static_cast<size_t>((n + 1) % N)],
+                    (2 * gradients - part(n + 1) - part(n + 2)) * kFloatBytes, 2 * (N - 1)});
+}
+
 void World::deal(const Batch& batches, int64_t shift, const Batch& to) {
   auto rows = std::make_shared<ops::Mix::Rows>();
-  for (int64_t r = 0; r < size(); ++r) {
+  for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
     rows->begin.push_back(r);
     rows->column.push_back(batch_of(r, shift, batches.x.replicas));
     rows->weight.push_back(1.f);
   }
-  rows->begin.push_back(size());
+  rows->begin.push_back(std::ssize(hosts_));
   device_->run(ops::Mix{batches.x.size_per_replica(), batches.x.block(), to.x.block(), rows});
   if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
   std::vector<Transfer> sent;
-  plan_deal(sent, living_, batches.x.batch, batches.x.shape, static_cast<bool>(batches.y));
+  plan_deal(sent, hosts_, batches.x.batch, batches.x.shape, static_cast<bool>(batches.y));
   record_all(ledger_, sent);
 }
 
@@ -151,7 +170,7 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
   bool idle = false;  // a batch that no worker judged
   for (int64_t k = 0; k < sums.replicas; ++k) {
     rows->begin.push_back(static_cast<int64_t>(rows->column.size()));
-    for (int64_t r = 0; r < size(); ++r)
+    for (int64_t r = 0; r < std::ssize(hosts_); ++r)
       if (batch_of(r, shift, batches) == k) {
         rows->column.push_back(r);
         rows->weight.push_back(scale);
@@ -162,7 +181,7 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
   if (idle) device_->run(ops::Fill{.replicas = sums.replicas, .count = sums.size_per_replica(), .y = sums.block()});
   device_->run(ops::Mix{sums.size_per_replica(), feedback.block(), sums.block(), rows});
   std::vector<Transfer> sent;
-  plan_collect(sent, living_, feedback.batch, feedback.shape);
+  plan_collect(sent, hosts_, feedback.batch, feedback.shape);
   record_all(ledger_, sent);
 }
 
@@ -192,9 +211,36 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
     }
     models.set_steps(after);
   }
-  models.weights_changed();
   std::vector<Transfer> sent;
-  plan_mix(sent, living_, matrix, model_floats, kind, route);
+  plan_mix(sent, hosts_, matrix, model_floats, kind, route);
+  record_all(ledger_, sent);
+}
+
+void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind) {
+  const auto copies = std::make_shared<ops::Mix::Rows>();
+  copies->begin = {0};
+  for (int64_t r = 0; r < models.replicas(); ++r) {
+    copies->column.push_back(0);
+    copies->weight.push_back(1.f);
+    copies->begin.push_back(r + 1);
+  }
+  const std::vector<Fleet::Arena> from = server.arenas(), to = models.arenas();
+  int64_t model_floats = 0;
+  for (size_t i = 0; i < from.size() && i < to.size(); ++i) {
+    if (from[i].moment || from[i].name != to[i].name) continue;
+    device_->run(ops::Mix{from[i].count, {from[i].data, from[i].count}, {to[i].data, to[i].count}, copies});
+    model_floats += from[i].count;
+  }
+  std::vector<Transfer> sent;
+  plan_broadcast(sent, hosts_, model_floats, kind);
+  record_all(ledger_, sent);
+}
+
+void World::all_reduce_gradients(Fleet& models) {
+  const int64_t P = models.network().parameters();
+  device_->run(ops::Mix{P, models.gradients(), models.gradients(), Mixing::average(models.replicas()).shared_rows()});
+  std::vector<Transfer> sent;
+  plan_all_reduce(sent, hosts_, P);
   record_all(ledger_, sent);
 }
 

@@ -40,7 +40,7 @@ Moments parse_moments(const std::string& name);
 enum class Route { kPeers, kServer };
 
 /// The participants - a server and N workers - and everything that passes between them. Replica r of a worker fleet
-/// belongs to worker living()[r]. Each transfer is entered in the ledger.
+/// belongs to worker hosts()[r]. Each transfer is entered in the ledger.
 class World {
  public:
   World(std::shared_ptr<Device> device, int64_t workers, uint64_t seed);
@@ -50,6 +50,10 @@ class World {
   const std::vector<int64_t>& living() const { return living_; }
   int64_t replica_of(int64_t worker) const;  ///< -1: not living
   void set_living(std::vector<int64_t> living);
+  /// Where the replicas of worker fleets are: at all the living, until set_hosts() says otherwise for fewer models that
+  /// roam among them.
+  const std::vector<int64_t>& hosts() const { return hosts_; }
+  void set_hosts(std::vector<int64_t> hosts);
 
   int64_t iteration() const { return iteration_; }  ///< the current global iteration, from 1; 0 before the first
   void next_iteration();
@@ -57,7 +61,8 @@ class World {
 
   uint64_t seed() const { return seed_; }
   RandomKey server_key(RandomStream stream, uint32_t draw = 0) const;
-  RandomKey worker_key(RandomStream stream, uint32_t draw = 0) const;
+  /// Of replica 0, 1, ...: workers hosts()[first], hosts()[first + 1], ...
+  RandomKey worker_key(RandomStream stream, uint32_t draw = 0, int64_t first = 0) const;
   /// Draws that every participant makes alike, in this iteration.
   HostRandom shared_random(RandomStream stream) const;
 
@@ -70,6 +75,11 @@ class World {
   /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`. Moments that travel
   /// are mixed and counted as the weights are; moments that are reset are those of the models that changed.
   void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments);
+  /// Every worker gets a copy of the server's model: weights and running statistics.
+  void broadcast(const Fleet& server, Fleet& models, MessageKind kind);
+  /// Every worker's gradients become the mean of all, in worker order. In the ledger as a ring all-reduce: each worker
+  /// passes 2 (N - 1) messages of a part of the gradients to the next one (Patarasuk & Yuan 2009).
+  void all_reduce_gradients(Fleet& models);
 
   Ledger& ledger() { return ledger_; }
   const Ledger& ledger() const { return ledger_; }
@@ -83,6 +93,9 @@ class World {
                            const Shape& shape);
   static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
                        int64_t model_floats, MessageKind kind, Route route);
+  static void plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
+                             MessageKind kind);
+  static void plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t gradients);
   /// One whole model of Fleet::model_floats() from one participant to another.
   static Transfer model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to);
 
@@ -90,10 +103,10 @@ class World {
   std::shared_ptr<Device> device_;
   int64_t workers_;
   uint64_t seed_;
-  std::vector<int64_t> living_;
+  std::vector<int64_t> living_, hosts_;
   int64_t iteration_ = 0;
   Buffer<uint64_t> device_iteration_;  // [1]
-  Buffer<uint32_t> worker_numbers_;    // [N], of the living
+  Buffer<uint32_t> worker_numbers_;    // [N], of the hosts
   Buffer<uint32_t> server_number_;     // [1]
   Ledger ledger_;
 };

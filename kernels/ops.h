@@ -85,7 +85,6 @@ struct Convolution {
   int64_t out_height, out_width, out_channels;  // H', W', Cout
   int64_t kernel, stride, pad;
   Floats x, w, y;
-  uint64_t weights_version = 0;  ///< changes whenever w does, so that a packed copy may be kept; 0: unknown
   Precision precision = Precision::kFp32;
   bool split = false;
   bool operator==(const Convolution&) const = default;

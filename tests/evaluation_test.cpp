@@ -110,14 +110,17 @@ TEST_F(Evaluation, OfSeveralGeneratorsIsTheirMean) {
     fid.push_back(*s.fid), score.push_back(*s.score);
   }
   ASSERT_NE(fid[0], fid[1]);
-  const Scores s = e.evaluate(g, weights, 5, 100);
+  const Scores s = e.evaluate(
+      g, std::ssize(weights), [&](int64_t i) { return weights[static_cast<size_t>(i)]; }, 5, 100);
   EXPECT_EQ(s.generators, 2);
   EXPECT_DOUBLE_EQ(*s.fid, (fid[0] + fid[1]) / 2);
   EXPECT_DOUBLE_EQ(*s.score, (score[0] + score[1]) / 2);
   EXPECT_NEAR(*s.fid_deviation, std::abs(fid[0] - fid[1]) / std::sqrt(2.0), 1e-9);
   EXPECT_EQ(*s.fid_best, std::min(fid[0], fid[1]));
   EXPECT_EQ(*s.score_best, std::max(score[0], score[1]));
-  EXPECT_THROW(e.evaluate(g, std::span<const GeneratorWeights>{}, 5, 100), Error);
+  EXPECT_THROW(e.evaluate(
+                   g, 0, [](int64_t) { return GeneratorWeights{}; }, 5, 100),
+               Error);
 }
 
 TEST_F(Evaluation, RefusesPicturesOfAnotherSize) {

@@ -240,7 +240,7 @@ struct ConvRun {
   }
   Operand& input(Direction direction) { return direction == Direction::kForward ? x : y; }
 
-  void go(const ConvRow& row, int threads = 2, uint64_t version = 0) {
+  void go(const ConvRow& row, int threads = 2) {
     const auto& [c, direction, precision, split] = row;
     on_device(threads, {&x, &w, &y}, [&](Device& device, Floats x, Floats w, Floats y) {
       device.run(ops::Convolution{.direction = direction,
@@ -258,7 +258,6 @@ struct ConvRun {
                                   .x = x,
                                   .w = w,
                                   .y = y,
-                                  .weights_version = version,
                                   .precision = precision,
                                   .split = split});
     });

@@ -19,6 +19,8 @@ namespace {
 DataShape shape_of(const std::string& data) {
   if (data == "cifar10") return {.sample = {32, 32, 3}, .classes = 10, .count = 50000};
   if (data == "celeba") return {.sample = {128, 128, 3}, .classes = 0, .count = 192599};
+  if (data == "celeba64") return {.sample = {64, 64, 3}, .classes = 0, .count = 192599};
+  if (data == "chest-xray-64") return {.sample = {64, 64, 1}, .classes = 3, .count = 1124};
   if (data == "ring") return {.sample = {1, 1, 2}, .classes = 8, .count = 20000};
   return {.sample = {28, 28, 1}, .classes = 10, .count = 60000};
 }

@@ -80,7 +80,6 @@ class CudaDevice final : public Device {
  private:
   template <class Op>
   void add(Op op) {
-    if constexpr (requires { op.weights_version; }) op.weights_version = 0;  // no packed copies are kept
     if constexpr (requires { op.key; }) check_key(op.key);
     queue_.emplace_back(std::move(op));
   }

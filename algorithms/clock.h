@@ -1,0 +1,42 @@
+#pragma once
+
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "algorithms/algorithm.h"
+#include "engine/network_model.h"
+
+namespace agon {
+
+/// Simulated time: when each participant has done what an AlgorithmPlan asks of it, on the machines and links of a
+/// NetworkModel. Everybody has a clock; who receives a message waits for it, others do not.
+///   links   a participant sends one message after the other, and receives one after the other
+///   cell    those who send in a phase share the band; a broadcast is one transmission, as slow as the worst receiver;
+///           messages between devices go up and down
+class SimulatedClock {
+ public:
+  explicit SimulatedClock(std::shared_ptr<const NetworkModel> network);
+
+  /// Goes through the phases of an iteration of the workers `living`.
+  void advance(const std::vector<AlgorithmPlan::Phase>& phases, int64_t iteration, const std::vector<int64_t>& living);
+  /// When the last of the living was done.
+  double seconds() const { return seconds_; }
+
+  nlohmann::json to_json() const;
+  void restore(const nlohmann::json& state);
+
+ private:
+  /// Of the server (0) and the workers (1 .. N), in seconds: until when it computes or waits, sends, receives.
+  struct Times {
+    double ready = 0, sends = 0, receives = 0;
+  };
+  Times& of(int64_t participant) { return times_[static_cast<size_t>(participant + 1)]; }
+  std::vector<double> arrivals(const AlgorithmPlan::Phase& phase, int64_t iteration);
+
+  std::shared_ptr<const NetworkModel> network_;
+  std::vector<Times> times_;
+  double seconds_ = 0;
+};
+
+}  // namespace agon
