@@ -1,7 +1,7 @@
 // The packed form of data sets: files of other programs, and what is said about bad ones.
+#include "datasets/packed.h"
 #include "datasets/commands.h"
 #include "datasets/dataset.h"
-#include "datasets/packed.h"
 #include "engine/checksum.h"
 #include "engine/safetensors.h"
 #include "tests/data_files.h"

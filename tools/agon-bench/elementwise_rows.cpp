@@ -76,6 +76,21 @@ void add_mixing(const std::shared_ptr<Device>& device) {
   add(device, "mix/swap", kMoved, [](Arena& a) { return mix(a, 1, 1, false); });
   add(device, "mix/gossip", kMoved, [](Arena& a) { return mix(a, 0, 2, false); });
   add(device, "mix/average", kMoved, [](Arena& a) { return mix(a, 0, kReplicas, true); });
+  constexpr int64_t kFeedback = 10 * 784;  // b d
+  using Rule = ops::RobustMix::Rule;
+  for (const auto& [name, rule] :
+       {std::pair{"median", Rule::kMedian}, {"trimmed", Rule::kTrimmedMean}, {"krum", Rule::kKrum}})
+    add(device, fmt::format("robust_mix/{}", name), (kReplicas + 1) * kFeedback, [rule = rule](Arena& a) {
+      const ops::Mix all = mix(a, 0, kReplicas, true);
+      auto one = std::make_shared<ops::Mix::Rows>(*all.matrix);
+      one->begin = {0, kReplicas};
+      return ops::RobustMix{rule, kFeedback, a.floats(kReplicas, kFeedback), a.floats(1, kFeedback), one, 2};
+    });
+  using Codec = ops::Compress::Codec;
+  for (const auto& [name, codec] : {std::pair{"bf16", Codec::kBf16}, {"int8", Codec::kInt8}, {"top_k", Codec::kTopK}})
+    add(device, fmt::format("compress/{}", name), 2 * kReplicas * kFeedback, [codec = codec](Arena& a) {
+      return ops::Compress{codec, kReplicas, 10, 784, a.floats(kReplicas, kFeedback), {}, 78};
+    });
 }
 
 struct MatrixRow {
