@@ -138,7 +138,6 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
           fleet->set_steps(read_array<int32_t>(file, name + ".steps", "I32", {fleet->capacity()}));
           fleet->set_learning_rates(read_array<float>(file, name + ".learning_rates", "F32", {fleet->capacity()}));
         }
-        fleet->weights_changed();
       }
       for (const auto& [name, array] : algorithm.arrays()) {
         const SafeTensor& tensor = file.at(name, array.integers ? "I32" : "F32", {array.count});

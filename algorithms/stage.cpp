@@ -20,6 +20,10 @@ ops::GanLossKind parse_loss(const std::string& name) {
   return found->second;
 }
 
+Precision parse_precision(const std::string& name) {
+  return name == "bf16" ? Precision::kBf16 : name == "tf32" ? Precision::kTf32 : Precision::kFp32;
+}
+
 bool is_conditional(const Settings& settings, int64_t classes) {
   const std::string choice = settings.text("gan.conditional");
   if (choice == "yes" && classes == 0) fail(Fault::kUsage, "gan.conditional is \"yes\", but the data have no labels");
@@ -32,7 +36,7 @@ GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t d
   const int64_t classes = is_conditional(settings, data_classes) ? data_classes : 0;
   constexpr int64_t kMost = 1 << 20;
   constexpr int64_t kMostLocalSteps = 250;  // each is a random draw of its own, of 2^16 / Network::kMostLayers
-  GamePlan plan{.precision = settings.text("run.precision") == "bf16" ? Precision::kBf16 : Precision::kFp32,
+  GamePlan plan{.precision = parse_precision(settings.text("run.precision")),
                 .batch = settings.integer("algorithm.batch", 1, kMost),
                 .local_steps = settings.integer("algorithm.local_steps", 1, kMostLocalSteps),
                 .workers = settings.integer("world.workers", 1, kMost),

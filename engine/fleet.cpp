@@ -1,19 +1,12 @@
 #include "engine/fleet.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 
 #include "engine/random.h"
 
 namespace agon {
 namespace {
-
-/// Process-wide, so that a packed copy of weights can never be taken for another fleet's at the same address.
-uint64_t next_version() {
-  static std::atomic<uint64_t> version{0};
-  return ++version;
-}
 
 int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -109,8 +102,7 @@ Fleet::Fleet(std::shared_ptr<Device> device, std::shared_ptr<const Network> netw
       network_(std::move(network)),
       options_(options),
       replicas_(options.replicas),
-      capacity_(options.replicas),
-      version_(next_version()) {
+      capacity_(options.replicas) {
   const int64_t R = replicas_, P = network_->parameters(), S = network_->state();
   weights_ = Buffer<float>(device_, R * P);
   state_ = Buffer<float>(device_, R * S);
@@ -168,7 +160,6 @@ LayerCall Fleet::call(size_t index, const Layout& layout) {
         step.parameters[i].trained()
             ? Floats{weights().data + step.offsets[i], network_->parameters()}
             : Floats{state_.data() + first_ * network_->state() + step.offsets[i], network_->state()});
-  c.weights_version = version_;
   c.saved = {workspace() + place.saved, stride};
   c.labels = latest_pass_.labels.block();
   c.key = latest_pass_.key;
@@ -317,10 +308,7 @@ void Fleet::step(double grad_scale) {
                            .w = block(weights_),
                            .bound = static_cast<float>(o.clip),
                            .split = options_.split});
-  weights_changed();
 }
-
-void Fleet::weights_changed() { version_ = next_version(); }
 
 std::vector<Fleet::Arena> Fleet::arenas() const {
   std::vector<Arena> list{{"weights", network_->parameters(), weights_.data(), false}};
@@ -355,7 +343,6 @@ void Fleet::set_replica(int64_t replica, std::span<const float> weights, std::sp
          network_->parameters(), network_->state(), network_->name(), weights.size(), state.size());
   device_->upload(weights_.data() + replica * network_->parameters(), weights.data(), weights.size_bytes());
   if (!state.empty()) device_->upload(state_.data() + replica * network_->state(), state.data(), state.size_bytes());
-  weights_changed();
 }
 
 void Fleet::take(const Fleet& other, int64_t first, int64_t count, int64_t to) {
@@ -364,7 +351,6 @@ void Fleet::take(const Fleet& other, int64_t first, int64_t count, int64_t to) {
     if (!mine[i].moment && mine[i].name == theirs[i].name)
       device_->copy(mine[i].data + to * mine[i].count, theirs[i].data + first * mine[i].count,
                     static_cast<size_t>(count * mine[i].count) * sizeof(float));
-  weights_changed();
 }
 
 void Fleet::restart_optimisers() {
@@ -382,7 +368,6 @@ void Fleet::copy_replica(int64_t from, int64_t to) {
     device_->copy(step_counts_.data() + to, step_counts_.data() + from, sizeof(int32_t));
     device_->copy(learning_rates_.data() + to, learning_rates_.data() + from, sizeof(float));
   }
-  weights_changed();
 }
 
 void Fleet::set_replicas(int64_t replicas) {
@@ -391,7 +376,6 @@ void Fleet::set_replicas(int64_t replicas) {
   device_->synchronize();
   first_ = 0, replicas_ = replicas;
   latest_ = nullptr;
-  weights_changed();
 }
 
 Focus::Focus(Fleet& fleet, int64_t first, int64_t count)

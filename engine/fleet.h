@@ -84,8 +84,6 @@ class Fleet {
   std::vector<float> learning_rates() const { return learning_rates_.host(); }
   void set_learning_rates(const std::vector<float>& rates) { learning_rates_.set(rates); }
   Block<int32_t> step_block() const { return {step_counts_.data() + first_, 1}; }
-  /// To be called after the weights were written by anything but step().
-  void weights_changed();
 
   std::vector<float> replica_weights(int64_t replica) const;  ///< [P], downloaded
   std::vector<float> replica_state(int64_t replica) const;
@@ -137,7 +135,6 @@ class Fleet {
   const Layout* latest_ = nullptr;
   Tensor latest_input_;
   Pass latest_pass_;
-  uint64_t version_;
 };
 
 /// While it lives, passes and steps of a fleet are those of `count` replicas from `first` on: fleet.replicas() is

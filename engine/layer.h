@@ -45,9 +45,8 @@ struct LayerCall {
 
   Tensor x, y;
   std::vector<Floats> parameters;  ///< one block for each of parameters(), in that order
-  uint64_t weights_version = 0;
-  Floats saved;      ///< saved_floats() per replica, kept from forward to backward
-  ConstInts labels;  ///< [R, B] or null
+  Floats saved;                    ///< saved_floats() per replica, kept from forward to backward
+  ConstInts labels;                ///< [R, B] or null
   RandomKey key;
 
   // Backward only.

@@ -238,7 +238,6 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
     }
     models.set_steps(after);
   }
-  models.weights_changed();
   std::vector<Transfer> sent;
   plan_mix(sent, hosts_, matrix, model_floats, kind, route, wire);
   record_all(ledger_, sent);
@@ -260,7 +259,6 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind, Prec
     round_to(wire, *device_, {to[i].data, to[i].count}, models.replicas(), to[i].count);
     model_floats += from[i].count;
   }
-  models.weights_changed();
   std::vector<Transfer> sent;
   plan_broadcast(sent, hosts_, model_floats, kind, wire);
   record_all(ledger_, sent);

@@ -13,12 +13,6 @@
 
 #include "kernels/ops.h"
 
-#ifdef __CUDACC__
-#define AGON_DEVICE_INLINE __host__ __device__ inline
-#else
-#define AGON_DEVICE_INLINE inline
-#endif
-
 namespace agon::formulas {
 
 AGON_DEVICE_INLINE float larger(float a, float b) { return a < b ? b : a; }  ///< a when a is NaN

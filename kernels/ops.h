@@ -12,9 +12,18 @@
 //             not depend on placement.
 // An operation whose output is the input of the next needs no synchronisation: a device runs them in order.
 
+// Two operations are equal when they would do the same: every field, and what a matrix holds rather than where.
+
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
+
+#ifdef __CUDACC__
+#define AGON_DEVICE_INLINE __host__ __device__ inline
+#else
+#define AGON_DEVICE_INLINE inline
+#endif
 
 namespace agon {
 
@@ -23,16 +32,19 @@ struct Block {
   T* data = nullptr;
   int64_t stride = 0;  ///< elements between replicas; 0: shared
 
-  T* at(int64_t replica) const { return data + replica * stride; }
-  explicit operator bool() const { return data != nullptr; }
-  operator Block<const T>() const { return {data, stride}; }
+  AGON_DEVICE_INLINE T* at(int64_t replica) const { return data + replica * stride; }
+  AGON_DEVICE_INLINE explicit operator bool() const { return data != nullptr; }
+  AGON_DEVICE_INLINE operator Block<const T>() const requires(!std::is_const_v<T>) { return {data, stride}; }
+  bool operator==(const Block&) const = default;
 };
 using Floats = Block<float>;
 using ConstFloats = Block<const float>;
 using Ints = Block<int32_t>;
 using ConstInts = Block<const int32_t>;
 
-enum class Precision { kFp32, kBf16 };
+/// How products of dense and convolution layers round their operands: not at all, to 10 bits of mantissa where the
+/// device has units for that (others compute in fp32), or to bfloat16. Sums and everything else are fp32.
+enum class Precision { kFp32, kTf32, kBf16 };
 enum class Activation { kNone, kRelu, kLeakyRelu, kTanh, kSigmoid, kElu };
 
 /// Who draws: random numbers are a pure function of (seed, stream, worker, iteration, draw, element).
@@ -42,6 +54,7 @@ struct RandomKey {
   uint32_t draw = 0;                    ///< which draw of this stream within the iteration
   const uint32_t* workers = nullptr;    ///< [R] worker number of each replica; null: replica number
   const uint64_t* iteration = nullptr;  ///< device-resident iteration counter; null: 0
+  bool operator==(const RandomKey&) const = default;
 };
 
 namespace ops {
@@ -56,6 +69,7 @@ struct Gemm {
   bool accumulate = false;
   Precision precision = Precision::kFp32;
   bool split = false;
+  bool operator==(const Gemm&) const = default;
 };
 
 /// 2-D cross-correlation between an image side x [R, B, H, W, Cin] and a map side y [R, B, H', W', Cout], with
@@ -71,9 +85,9 @@ struct Convolution {
   int64_t out_height, out_width, out_channels;  // H', W', Cout
   int64_t kernel, stride, pad;
   Floats x, w, y;
-  uint64_t weights_version = 0;  ///< changes whenever w does, so that a packed copy may be kept; 0: unknown
   Precision precision = Precision::kFp32;
   bool split = false;
+  bool operator==(const Convolution&) const = default;
 };
 
 /// y = f(y + bias), in place over y [R, rows, cols], bias [R, cols] or null.
@@ -84,6 +98,7 @@ struct BiasActivation {
   Activation activation = Activation::kNone;
   float slope = 0.2f;  ///< of LeakyReLU below 0; alpha of ELU
   bool split = false;
+  bool operator==(const BiasActivation&) const = default;
 };
 
 /// dy <- dy * f'(y) in place; dbias [R, cols] (null: not wanted) is overwritten with the sum over rows, in row order.
@@ -95,6 +110,7 @@ struct BiasActivationGrad {
   Activation activation = Activation::kNone;
   float slope = 0.2f;
   bool split = false;
+  bool operator==(const BiasActivationGrad&) const = default;
 };
 
 /// Batch normalisation over the rows of each group: x, y [R, groups, rows, cols] (rows = samples * H * W).
@@ -112,6 +128,7 @@ struct BatchNorm {
   float momentum = 0.1f, epsilon = 1e-5f;
   bool training = true;
   bool split = false;
+  bool operator==(const BatchNorm&) const = default;
 };
 
 /// Backward of BatchNorm in training mode. dx may be null, dgamma and dbeta may be null together; both are overwritten.
@@ -121,6 +138,7 @@ struct BatchNormGrad {
   ConstFloats gamma, saved;
   Floats dx, dgamma, dbeta;
   bool split = false;
+  bool operator==(const BatchNormGrad&) const = default;
 };
 
 /// Layer normalisation of each row: x, y [R, rows, cols]; saved [R, rows, 2] mean and 1/sqrt(var + epsilon).
@@ -132,12 +150,14 @@ struct LayerNorm {
   Floats saved;
   float epsilon = 1e-5f;
   bool split = false;
+  bool operator==(const LayerNorm&) const = default;
 };
 struct LayerNormGrad {
   int64_t replicas, rows, cols;
   ConstFloats x, dy, gamma, saved;
   Floats dx, dgamma, dbeta;
   bool split = false;
+  bool operator==(const LayerNormGrad&) const = default;
 };
 
 /// y = x * mask / (1 - rate), the mask a function of the key alone, so the backward pass is the same operation on dy.
@@ -148,6 +168,7 @@ struct Dropout {
   float rate;
   RandomKey key;
   bool split = false;
+  bool operator==(const Dropout&) const = default;
 };
 
 /// Pooling of x [R, B, H, W, C] to y [R, B, H', W', C], H' = (H + 2 pad - K) / stride + 1 (windows clipped at the
@@ -159,6 +180,7 @@ struct Pool {
   ConstFloats x;
   Floats y;
   bool split = false;
+  bool operator==(const Pool&) const = default;
 };
 /// dx is overwritten. A maximum passes its gradient to the first element that attains it.
 struct PoolGrad {
@@ -167,6 +189,7 @@ struct PoolGrad {
   ConstFloats x, y, dy;
   Floats dx;
   bool split = false;
+  bool operator==(const PoolGrad&) const = default;
 };
 
 /// Nearest-neighbour upsampling of x [R, B, H, W, C] to y [R, B, H f, W f, C].
@@ -175,6 +198,7 @@ struct Upsample {
   ConstFloats x;
   Floats y;
   bool split = false;
+  bool operator==(const Upsample&) const = default;
 };
 /// dx [R, B, H, W, C] = sums of dy over each f x f block.
 struct UpsampleGrad {
@@ -182,6 +206,7 @@ struct UpsampleGrad {
   ConstFloats dy;
   Floats dx;
   bool split = false;
+  bool operator==(const UpsampleGrad&) const = default;
 };
 
 /// y[r, b, j, i] = x[r, b, i, j]: between channels-last images and the flat feature order of PyTorch (channels first).
@@ -190,6 +215,7 @@ struct Transpose {
   ConstFloats x;
   Floats y;
   bool split = false;
+  bool operator==(const Transpose&) const = default;
 };
 
 /// y[r, b, :] = table[label] (times x[r, b, :] when x is given): a class label enters a network. table [R, classes,
@@ -201,6 +227,7 @@ struct Embedding {
   ConstFloats x;
   Floats y;
   bool split = false;
+  bool operator==(const Embedding&) const = default;
 };
 /// dtable is overwritten: dtable[label] = sum over the samples of that label, in order, of dy (times x).
 /// dx (null: not wanted) = dy * table[label].
@@ -210,6 +237,7 @@ struct EmbeddingGrad {
   ConstFloats table, x, dy;
   Floats dtable, dx;
   bool split = false;
+  bool operator==(const EmbeddingGrad&) const = default;
 };
 
 /// Mini-batch discrimination (Salimans et al. 2016, section 3.2), its pairwise part. m [R, G, B, kernels, dims] is the
@@ -220,6 +248,7 @@ struct MinibatchDiscrimination {
   ConstFloats x, m;
   Floats y;
   bool split = false;
+  bool operator==(const MinibatchDiscrimination&) const = default;
 };
 /// dm is overwritten; dx (null: not wanted) is overwritten with the first `features` columns of dy.
 struct MinibatchDiscriminationGrad {
@@ -227,6 +256,7 @@ struct MinibatchDiscriminationGrad {
   ConstFloats m, y, dy;
   Floats dm, dx;
   bool split = false;
+  bool operator==(const MinibatchDiscriminationGrad&) const = default;
 };
 
 enum class GanLossKind { kMinimax, kNonSaturating, kLeastSquares, kHinge, kWasserstein };
@@ -251,6 +281,7 @@ struct GanLoss {
   Floats loss;
   float scale = 1.f;
   float auxiliary_weight = 1.f;
+  bool operator==(const GanLoss&) const = default;
 };
 
 /// Softmax cross-entropy of logits [R, B, classes] with labels [R, B]; as GanLoss otherwise. correct [R] (null: not
@@ -262,6 +293,7 @@ struct SoftmaxLoss {
   Floats dlogits;
   Floats loss, correct;
   float scale = 1.f;
+  bool operator==(const SoftmaxLoss&) const = default;
 };
 
 /// Adam (Kingma & Ba 2014) over a whole fleet, one launch. w, g, m, v [R, count]; learning_rate [R]; steps [R] is
@@ -275,6 +307,7 @@ struct Adam {
   Block<int32_t> steps;
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, grad_scale = 1.f;
   bool split = false;
+  bool operator==(const Adam&) const = default;
 };
 /// m <- momentum m + g; w <- w - lr m (PyTorch's SGD).
 struct Sgd {
@@ -286,6 +319,7 @@ struct Sgd {
   Block<int32_t> steps;
   float momentum = 0.f, grad_scale = 1.f;
   bool split = false;
+  bool operator==(const Sgd&) const = default;
 };
 /// v <- alpha v + (1 - alpha) g^2; w <- w - lr g / (sqrt(v) + epsilon).
 struct RmsProp {
@@ -297,6 +331,7 @@ struct RmsProp {
   Block<int32_t> steps;
   float alpha = 0.99f, epsilon = 1e-8f, grad_scale = 1.f;
   bool split = false;
+  bool operator==(const RmsProp&) const = default;
 };
 /// w <- min(max(w, -bound), bound): the weight clipping of WGAN.
 struct Clip {
@@ -304,6 +339,7 @@ struct Clip {
   Floats w;
   float bound;
   bool split = false;
+  bool operator==(const Clip&) const = default;
 };
 
 /// y[r, i] = value.
@@ -311,6 +347,7 @@ struct Fill {
   int64_t replicas, count;
   Floats y;
   float value = 0.f;
+  bool operator==(const Fill&) const = default;
 };
 
 /// y[r, i] drawn with the key: normal (mean a, standard deviation b) or uniform in [a, b).
@@ -322,12 +359,14 @@ struct RandomFill {
   float a = 0.f, b = 1.f;
   RandomKey key;
   bool split = false;
+  bool operator==(const RandomFill&) const = default;
 };
 /// y[r, i] uniform in 0..classes-1.
 struct RandomLabels {
   int64_t replicas, count, classes;
   Ints y;
   RandomKey key;
+  bool operator==(const RandomLabels&) const = default;
 };
 
 /// A batch of real samples for each replica, read from data resident on the device.
@@ -347,6 +386,7 @@ struct Gather {
   RandomKey key;
   Floats x;
   Ints y;  ///< [R, B] labels; null: not wanted
+  bool operator==(const Gather&) const = default;
 };
 
 /// The mixing primitive: out[i] = sum over j of M[i][j] * in[j], rows in CSR form, terms in the order listed; `count`
@@ -361,8 +401,13 @@ struct Mix {
     std::vector<int64_t> column;  // [entries]
     std::vector<float> weight;    // [entries]
     int64_t rows() const { return static_cast<int64_t>(begin.size()) - 1; }
+    bool operator==(const Rows&) const = default;
   };
   std::shared_ptr<const Rows> matrix;
+  bool operator==(const Mix& other) const {
+    return count == other.count && in == other.in && out == other.out &&
+           (matrix == other.matrix || *matrix == *other.matrix);
+  }
 };
 /// The same for labels and other integers; every row selects one column.
 struct Select {
@@ -370,6 +415,10 @@ struct Select {
   ConstInts in;
   Ints out;
   std::shared_ptr<const Mix::Rows> matrix;
+  bool operator==(const Select& other) const {
+    return count == other.count && in == other.in && out == other.out &&
+           (matrix == other.matrix || *matrix == *other.matrix);
+  }
 };
 
 /// Mixing among liars: out[i] = (sum of row i's weights) times what its columns say together, element by element but
@@ -387,6 +436,10 @@ struct RobustMix {
   Floats out;
   std::shared_ptr<const Mix::Rows> matrix;
   int64_t tolerate = 0;
+  bool operator==(const RobustMix& other) const {
+    return rule == other.rule && count == other.count && in == other.in && out == other.out &&
+           tolerate == other.tolerate && (matrix == other.matrix || *matrix == *other.matrix);
+  }
 };
 
 /// x [R, rows, cols] becomes what arrives when each row is sent in fewer bits; in place.
@@ -400,6 +453,7 @@ struct Compress {
   int64_t replicas, rows, cols;
   Floats x, error;
   int64_t keep = 0;
+  bool operator==(const Compress&) const = default;
 };
 
 /// y <- y * a + x * b, element-wise.
@@ -409,11 +463,13 @@ struct Axpby {
   Floats y;
   float a = 1.f, b = 1.f;
   bool split = false;
+  bool operator==(const Axpby&) const = default;
 };
 
 /// Advances a device-resident counter by one.
 struct Advance {
   uint64_t* counter;
+  bool operator==(const Advance&) const = default;
 };
 
 }  // namespace ops

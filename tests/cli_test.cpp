@@ -120,7 +120,7 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon train md-gan-ring-mlp --set algorithm.kappa=11", 2, {"algorithm.kappa is 11", "10"}},
       {"agon train md-gan-ring-mlp --set algorithm.batch=6000", 2, {"algorithm.batch is 6000", "5000"}},
       {"agon train md-gan-ring-mlp --set algorithm.name=md-gun", 2, {"md-gun", "md-gan"}},
-      {"agon train md-gan-ring-mlp --set run.device=cuda:0", 2, {"cuda"}},
+      {"agon train md-gan-ring-mlp --set run.device=cuda:99", 2, {"cuda:99"}},
       {"agon train md-gan-ring-mlp --seed one", 2, {"run.seed is \"one\""}},
       {"agon train md-gan-ring-mlp --iterations 0", 2, {"run.iterations is 0", "at least 1"}},
       {"agon train md-gan-mnist-mlp --data ring", 2, {"2 features", "28x28"}},

@@ -320,7 +320,7 @@ TEST(Axpby, AddsAndReplaces) {
 }
 
 TEST(Advance, CountsAfterEverythingBeforeIt) {
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   Buffer<uint64_t> counter(device, 1);
   for (int i = 0; i < 5; ++i) device->run(ops::Advance{counter.data()});
   EXPECT_EQ(counter.host().at(0), 5u);

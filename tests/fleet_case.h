@@ -11,6 +11,7 @@
 #include <random>
 
 #include "engine/fleet.h"
+#include "tests/devices.h"
 #include "tests/reference_network.h"
 
 namespace agon::fleets {
@@ -124,7 +125,7 @@ inline Outcome pass(Fleet& fleet, std::shared_ptr<Device> device, const Case& c,
 }
 
 inline Outcome run(const Case& c, Grads grads = Grads::kBoth, int threads = 1, bool split = false) {
-  const auto device = open_device("cpu", threads);
+  const auto device = test_device(threads);
   Fleet fleet = make_fleet(c, device, split);
   return pass(fleet, device, c, grads);
 }

@@ -10,7 +10,7 @@ using namespace fleets;
 
 TEST(Fleet, HoldsTheMemoryThatIsPlanned) {
   const Case c({"net", R"(["dense 5","batch_norm","relu","dense 3"])", {1, 1, 7}, 4, 2}, 3);
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   for (const char* optimiser : {"adam", "sgd", "momentum", "rmsprop"})
     for (const bool trains : {true, false}) {
       FleetOptions options{.replicas = 3, .trains = trains};
@@ -34,7 +34,7 @@ TEST(Fleet, OneInputForAllReplicas) {
   c.x.clear();
   for (int r = 0; r < 3; ++r) c.x.insert(c.x.end(), first.begin(), first.end());
   const Outcome expected = run(c);
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   Fleet fleet = make_fleet(c, device, false);
   TensorBuffer x(device, 1, 2, c.row.input), dy(device, 3, 2, c.network->output());
   x.set(first), dy.set(c.dy);
@@ -50,7 +50,7 @@ TEST(Fleet, OneInputForAllReplicas) {
 TEST(Fleet, GradientBufferEqualsAnOutsideOne) {
   const Case c({"net", R"(["dense 6","tanh","dense 3"])", {1, 1, 5}, 4}, 2);
   const Outcome expected = run(c);
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Fleet fleet = make_fleet(c, device, false);
   TensorBuffer x(device, 2, 4, c.row.input);
   x.set(c.x);
@@ -65,7 +65,7 @@ TEST(Fleet, DropoutMasksBackwardAsForward) {
   const auto network =
       std::make_shared<Network>("network", Shape{1, 1, 1000},
                                 parse_layers(nlohmann::json::parse(R"(["dropout 0.25","dropout 0.5"])"), "network", 1));
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   Fleet fleet(device, network, {.replicas = 2});
   TensorBuffer x(device, 2, 3, {1, 1, 1000}), dy(device, 2, 3, {1, 1, 1000});
   x.set(std::vector<float>(6000, 1.f));
@@ -91,7 +91,7 @@ TEST(Fleet, DropoutMasksBackwardAsForward) {
 
 TEST(Fleet, EachReplicaStepsAtItsOwnRate) {
   const Case c({"net", R"(["dense 2"])", {1, 1, 3}, 2}, 3);
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   FleetOptions options{.replicas = 3};
   options.optimiser = {.kind = "sgd", .learning_rate = 0.5};
   Fleet fleet(device, c.network, options);
@@ -110,7 +110,7 @@ TEST(Fleet, EachReplicaStepsAtItsOwnRate) {
 }
 
 TEST(Fleet, StartsAlikeOrApart) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   const auto network = std::make_shared<Network>(
       "network", Shape{1, 1, 8}, parse_layers(nlohmann::json::parse(R"(["dense 4","batch_norm"])"), "network", 1));
   const auto weights = [&](FleetOptions options, int64_t r, std::vector<int64_t> ids = {}) {
@@ -135,7 +135,7 @@ TEST(Fleet, StartsAlikeOrApart) {
 
 TEST(Fleet, ReplicasMoveAndLeave) {
   const Case c({"net", R"(["dense 3","batch_norm"])", {1, 1, 4}, 4}, 3);
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   Fleet fleet = make_fleet(c, device, false);
   pass(fleet, device, c, Grads::kBoth);
   fleet.step();
@@ -165,7 +165,7 @@ TEST(Fleet, ReplicasMoveAndLeave) {
 }
 
 TEST(Fleet, RefusesWhatDoesNotFit) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   const auto network = std::make_shared<Network>(
       "generator", Shape{1, 1, 8},
       parse_layers(nlohmann::json::parse(R"([{"layer":"class_embedding","classes":3},"dense 4"])"), "generator", 1));

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/device.h"
+#include "tests/devices.h"
 
 namespace agon::guarded {
 
@@ -91,7 +91,7 @@ inline int64_t count_of(const Check& check, const Operand& operand) {
 /// Runs the operation between guard words and returns the operands' values as they are afterwards.
 inline std::vector<std::vector<float>> run(const Check& check, const std::vector<Operand>& operands, int threads,
                                            bool split) {
-  const auto device = open_device("cpu", threads);
+  const auto device = test_device(threads);
   std::vector<Buffer<float>> buffers;
   std::vector<Floats> blocks;
   for (const Operand& operand : operands) {
@@ -186,7 +186,7 @@ inline void run_check(const Check& check) {
   ASSERT_FALSE(check.operands.empty());
   const auto first = detail::run(check, check.operands, 1, false);
   ASSERT_NO_FATAL_FAILURE(detail::expect_reference(check, first));
-  for (const int threads : {1, 3})
+  for (const int threads : testing_cpu() ? std::vector{1, 3} : std::vector{1})
     for (const bool split : {false, true}) {
       const auto again = detail::run(check, check.operands, threads, split);
       ASSERT_NO_FATAL_FAILURE(detail::expect_same_bits(check, first, again, -1, split ? "split" : "on threads"));

@@ -246,7 +246,7 @@ TEST(EmbeddingGrad, SumsOverTheSamplesOfALabel) {
 }
 
 TEST(Embedding, NamesALabelThatDoesNotExist) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Buffer<float> table(device, 6), y(device, 2);
   Buffer<int32_t> label(device, 1);
   label.set(std::vector<int32_t>{-1});
@@ -354,7 +354,7 @@ TEST(MinibatchDiscriminationGrad, EqualsCentralDifferences) {
 }
 
 TEST(MinibatchDiscriminationGrad, IsZeroBetweenEqualSamples) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Buffer<float> m(device, 4), y(device, 6), dy(device, 6), dm(device, 4);
   m.set(std::vector<float>{0.5f, 2.f, 0.5f, 2.f});  // two samples, one kernel of two dimensions
   dy.set(std::vector<float>(6, 1.f));

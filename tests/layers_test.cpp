@@ -203,7 +203,7 @@ TEST_P(FleetRow, FollowsTheBatchSize) {
   Row wide = GetParam();
   wide.batch *= 3;
   const Case large(wide, 2);
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Fleet fleet = make_fleet(small, device, false);
   const auto reset = [&](const Case& c) {
     for (int64_t r = 0; r < 2; ++r)

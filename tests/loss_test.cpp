@@ -153,7 +153,7 @@ TEST(SoftmaxLoss, EqualsItsDefinitionAndGradient) {
 }
 
 TEST(SoftmaxLoss, IsStableForHugeLogits) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Buffer<float> logits(device, 3), gradient(device, 3), loss(device, 1);
   Buffer<int32_t> label(device, 1);
   logits.set(std::vector<float>{1e4f, -1e4f, 0.f});
@@ -164,7 +164,7 @@ TEST(SoftmaxLoss, IsStableForHugeLogits) {
 }
 
 TEST(SoftmaxLoss, NamesALabelThatDoesNotExist) {
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   Buffer<float> logits(device, 6), gradient(device, 6);
   Buffer<int32_t> label(device, 2);
   label.set(std::vector<int32_t>{0, 3});

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <random>
 
-#include "kernels/device.h"
+#include "tests/devices.h"
 
 namespace agon {
 namespace {
@@ -77,7 +77,7 @@ double operand_value(float value, Precision precision) {
 /// An operation over three operands on the device.
 template <class Run>
 void on_device(int threads, std::initializer_list<Operand*> operands, Run run) {
-  const auto device = open_device("cpu", threads);
+  const auto device = test_device(threads);
   std::vector<Buffer<float>> buffers;
   std::vector<Floats> blocks;
   for (Operand* operand : operands) {
@@ -231,7 +231,7 @@ struct ConvRun {
   }
   Operand& input(Direction direction) { return direction == Direction::kForward ? x : y; }
 
-  void go(const ConvRow& row, int threads = 2, uint64_t version = 0) {
+  void go(const ConvRow& row, int threads = 2) {
     const auto& [c, direction, precision, split] = row;
     on_device(threads, {&x, &w, &y}, [&](Device& device, Floats x, Floats w, Floats y) {
       device.run(ops::Convolution{.direction = direction,
@@ -249,7 +249,6 @@ struct ConvRun {
                                   .x = x,
                                   .w = w,
                                   .y = y,
-                                  .weights_version = version,
                                   .precision = precision,
                                   .split = split});
     });
@@ -354,15 +353,16 @@ std::string convolution_name(const testing::TestParamInfo<ConvRow>& info) {
   return row_name(c.name, directions[static_cast<int>(direction)], precision, split);
 }
 
+// To split an operation means something to the CPU's threads alone.
+const auto kSplits = testing::ValuesIn(testing_cpu() ? std::vector<bool>{false, true} : std::vector<bool>{false});
 const auto kPrecisions = testing::Values(Precision::kFp32, Precision::kBf16);
 const auto kKinds = testing::Values(Kind::kNN, Kind::kNT, Kind::kTN, Kind::kTT);
 const auto kDirections = testing::Values(Direction::kForward, Direction::kInputGrad, Direction::kWeightGrad);
 
-INSTANTIATE_TEST_SUITE_P(Rows, GemmTest,
-                         testing::Combine(testing::ValuesIn(kGemmCases), kKinds, kPrecisions, testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Rows, GemmTest, testing::Combine(testing::ValuesIn(kGemmCases), kKinds, kPrecisions, kSplits),
                          gemm_name);
 INSTANTIATE_TEST_SUITE_P(Rows, ConvolutionTest,
-                         testing::Combine(testing::ValuesIn(kConvCases), kDirections, kPrecisions, testing::Bool()),
+                         testing::Combine(testing::ValuesIn(kConvCases), kDirections, kPrecisions, kSplits),
                          convolution_name);
 
 }  // namespace

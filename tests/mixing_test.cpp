@@ -102,7 +102,7 @@ TEST(Mix, LeavesTheSpaceBetweenReplicasAlone) {
 
 TEST(Mix, DoesNotSpreadNanFromAWorkerThatTakesNoPart) {
   constexpr int64_t kCount = 100;
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   Buffer<float> models(device, 3 * kCount);
   std::vector<float> host(3 * kCount, 1.f);
   std::fill_n(host.begin() + kCount, kCount, std::numeric_limits<float>::quiet_NaN());

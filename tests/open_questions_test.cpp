@@ -47,8 +47,8 @@ TEST(MdGanAsync, FastWorkersAreHeardMoreOften) {
 
 TEST(MdGanAsync, StragglersHoldNobodyUp) {
   const std::vector<std::string> slow{"network.straggler_chance=0.1", "network.straggler_slowdown=50",
-                                      "network.worker_flops=1e6", "network.latency=0", "algorithm.swap_epochs=0",
-                                      "run.iterations=200"};
+                                      "network.worker_flops=1e6",     "network.latency=0",
+                                      "algorithm.swap_epochs=0",      "run.iterations=200"};
   const auto seconds = [&](const char* name) {
     std::vector<std::string> overrides = slow;
     overrides.push_back(fmt::format("algorithm.name={}", name));

@@ -59,7 +59,7 @@ TEST(RandomWords, DifferWhenAnyPartOfTheKeyDoes) {
 /// What one worker draws, by itself.
 std::vector<float> draw(RandomFill::Kind kind, int64_t count, float a, float b, RandomKey key, uint32_t worker = 0,
                         uint64_t iteration = 0) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Buffer<float> y(device, count);
   Buffer<uint32_t> workers(device, 1);
   Buffer<uint64_t> counter(device, 1);
@@ -203,7 +203,7 @@ TEST(Dropout, DropsTheSameElementsForwardAndBackward) {
 }
 
 TEST(RandomKey, RejectsStreamsAndDrawsThatWouldCollide) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Buffer<float> y(device, 1);
   EXPECT_THROW(device->run(RandomFill{RandomFill::Kind::kNormal, 1, 1, {y.data(), 1}, 0, 1, {.stream = 256}}), Error);
   EXPECT_THROW(device->run(RandomFill{RandomFill::Kind::kNormal, 1, 1, {y.data(), 1}, 0, 1, {.draw = 65535}}), Error);
@@ -337,7 +337,7 @@ TEST(Gather, ReadsEachShardInItsOwnOrder) {
 
 TEST(Gather, ShowsEverySampleOncePerEpoch) {
   const Shards data(1, 1, 1);
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   constexpr int64_t kBatch = 3, kIterations = 28;  // 84 draws: 21 epochs of 4, 12 of 7, 84 of 1
   Buffer<float> x(device, 3 * kBatch);
   Buffer<int32_t> y(device, 3 * kBatch);
@@ -378,7 +378,7 @@ TEST(Gather, ShowsEverySampleOncePerEpoch) {
 TEST(Gather, NamesAWorkerWithoutSamples) {
   const Shards data(1, 1, 1);
   const std::vector<int64_t> begin{0, 0};
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   Buffer<float> x(device, 1);
   device->run(ops::Gather{.replicas = 1,
                           .batch = 1,

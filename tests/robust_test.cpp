@@ -95,7 +95,7 @@ TEST(Compress, EqualsDoublePrecision) {
 }
 
 TEST(Compress, ErrorFeedbackLosesNothingInTheLongRun) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device();
   Buffer<float> x(device, 4), error(device, 4);
   const std::vector<float> message{1.f, 0.5f, -0.25f, 0.125f};
   std::vector<float> arrived(4, 0.f);
@@ -170,7 +170,7 @@ TEST(RobustMix, EqualsDoublePrecision) {
 
 /// Five honest vectors near (1, 1, 1) and one or two liars.
 std::vector<float> merged(Rule rule, int64_t tolerate, const std::vector<std::vector<float>>& said) {
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device();
   const auto count = std::ssize(said[0]);
   Buffer<float> in(device, count * std::ssize(said)), out(device, count);
   std::vector<float> host;

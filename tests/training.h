@@ -12,6 +12,7 @@
 #include "algorithms/trainer.h"
 #include "datasets/synthetic.h"
 #include "tests/data_files.h"
+#include "tests/devices.h"
 
 namespace agon::training {
 
@@ -46,6 +47,7 @@ inline DataSource data_of(const Settings& settings, int64_t count = 200) {
 }
 
 inline Settings settings_of(const std::string& toml, std::vector<std::string> overrides) {
+  overrides.insert(overrides.begin(), "run.device=" + test_device_name());
   return resolve_settings(toml, "test", overrides);
 }
 

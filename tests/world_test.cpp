@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tests/devices.h"
+
 namespace agon {
 namespace {
 
@@ -48,7 +50,7 @@ TEST(World, DealsByThePapersFormula) {
       {1, 1, 0, {0}},         {3, 1, 0, {0, 0, 0}},       {3, 1, 1, {0, 0, 0}},       {3, 2, 0, {1, 0, 1}},
       {3, 2, 1, {0, 1, 0}},   {5, 3, 0, {1, 2, 0, 1, 2}}, {5, 3, 1, {2, 0, 1, 2, 0}}, {4, 4, 0, {1, 2, 3, 0}},
       {4, 4, 1, {2, 3, 0, 1}}};
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   for (const DealRow& row : rows) {
     SCOPED_TRACE(fmt::format("N = {}, k = {}, shift {}", row.workers, row.k, row.shift));
     World world(device, row.workers, 1);
@@ -74,7 +76,7 @@ TEST(World, DealsByThePapersFormula) {
 }
 
 TEST(World, CollectsSumsInWorkerOrder) {
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   struct Row {
     int64_t workers, k, shift, places;
   };
@@ -106,7 +108,7 @@ TEST(World, CollectsSumsInWorkerOrder) {
 
 TEST(World, CollectingBelongsToDealing) {
   // What a worker says about X^g comes back to the batch it was dealt: deal batch numbers, send them back unchanged.
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   World world(device, 7, 1);
   const Generated fake(device, 3);
   BatchBuffer buffer(device, 7, kBatch, kSample, true);
@@ -122,7 +124,7 @@ TEST(World, CollectingBelongsToDealing) {
 }
 
 TEST(World, TheLivingCloseRanks) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   World world(device, 5, 1);
   EXPECT_EQ(world.replica_of(4), 4);
   world.set_living({1, 3, 4});
@@ -142,7 +144,7 @@ TEST(World, TheLivingCloseRanks) {
 }
 
 TEST(World, CountsIterationsOnBothSides) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   World world(device, 2, 9);
   const uint64_t* counter = world.server_key(RandomStream::kNoise).iteration;
   EXPECT_EQ(host(*device, counter, 1).front(), 0u);
@@ -186,7 +188,7 @@ struct Models {
 constexpr int64_t kModel = (3 * 2 + 2 + 2 + 2) + 4, kMoments = 2 * 12;  // floats: weights and state; Adam's moments
 
 TEST(World, SwapsExactly) {
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   const std::vector<int64_t> source = {2, 0, 1, 3};  // worker 3 keeps its own
   for (const Moments moments : {Moments::kStay, Moments::kTravel, Moments::kReset}) {
     SCOPED_TRACE(static_cast<int>(moments));
@@ -219,7 +221,7 @@ TEST(World, SwapsExactly) {
 }
 
 TEST(World, AveragesThroughTheServer) {
-  const auto device = open_device("cpu", 2);
+  const auto device = test_device(2);
   World world(device, 4, 1);
   world.set_living({0, 2, 3});
   Models models(device, 3);
@@ -241,7 +243,7 @@ TEST(World, AveragesThroughTheServer) {
 }
 
 TEST(World, AverageOfOneSendsNothing) {
-  const auto device = open_device("cpu", 1);
+  const auto device = test_device(1);
   World world(device, 1, 1);
   Models models(device, 1);
   const Models before(device, 1);

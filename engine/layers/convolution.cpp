@@ -57,7 +57,6 @@ class ConvolutionBase : public BiasedLayer {
                                   .x = image.block(),
                                   .w = w,
                                   .y = map.block(),
-                                  .weights_version = c.weights_version,
                                   .precision = c.precision,
                                   .split = c.split});
   }

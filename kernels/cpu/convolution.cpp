@@ -3,20 +3,12 @@
 #include "kernels/cpu/im2col.h"
 #include "kernels/cpu/operations.h"
 #include "kernels/cpu/tile_conv.h"
-#include "kernels/error.h"
+#include "kernels/inputs.h"
 
 namespace agon::cpu {
 namespace {
 
 using Direction = ops::Convolution::Direction;
-
-void check(const ConvShape& s) {
-  const auto mapped = [&](int64_t size) { return (size + 2 * s.pad - s.kernel) / s.stride + 1; };
-  if (mapped(s.height) != s.out_height || mapped(s.width) != s.out_width)
-    fail(Fault::kRun,
-         "a {0} x {1} image gives a {2} x {3} map with kernel {4}, stride {5}, pad {6}; expected {7} x {8}", s.height,
-         s.width, mapped(s.height), mapped(s.width), s.kernel, s.stride, s.pad, s.out_height, s.out_width);
-}
 
 /// How a single network's convolution is cut into pieces: by samples, or by columns of the result (output channels,
 /// for the input gradient input channels). It follows from the shape alone.
@@ -79,7 +71,7 @@ void run_slice(const Plan& plan, int64_t channels, int64_t begin, float* x, floa
 
 void enqueue(Stream& stream, const ops::Convolution& op) {
   const ConvShape whole = ConvShape::of(op);
-  check(whole);
+  check_map_size(op);
   const Cut pieces = cut(whole, op.split);
   const bool tiles = has_tiles(op.precision), whole_shape = tiles && pieces.by_columns;
   const auto part = [&](int64_t chunk) {

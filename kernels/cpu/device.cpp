@@ -8,6 +8,7 @@
 #include <fstream>
 #include <thread>
 
+#include "kernels/cpu/open.h"
 #include "kernels/cpu/operations.h"
 #include "kernels/cpu/stream.h"
 #include "kernels/error.h"
@@ -40,6 +41,14 @@ std::string instruction_sets() {
   add("avx512_bf16", __builtin_cpu_supports("avx512bf16"));
 #endif
   return sets.empty() ? "baseline" : sets;
+}
+
+/// The operation as the CPU does it: there are no units for tf32, so that is computed in fp32.
+template <class Op>
+Op as_computed(Op op) {
+  if constexpr (requires { op.precision; })
+    if (op.precision == Precision::kTf32) op.precision = Precision::kFp32;
+  return op;
 }
 
 class CpuDevice final : public Device {
@@ -89,7 +98,7 @@ class CpuDevice final : public Device {
   size_t workspace_bytes() const override { return cpu::scratch_bytes(); }
 
 #define AGON_DEFINE(Operation) \
-  void run(const ops::Operation& operation) override { cpu::enqueue(stream_, operation); }
+  void run(const ops::Operation& operation) override { cpu::enqueue(stream_, as_computed(operation)); }
   AGON_OPERATIONS(AGON_DEFINE)
 #undef AGON_DEFINE
 
@@ -99,13 +108,10 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
-std::shared_ptr<Device> open_device(const std::string& name, int threads) {
-  if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
-  if (name == "cpu" || name == "auto") return std::make_shared<CpuDevice>(threads ? threads : usable_cores());
-  if (name.rfind("cuda", 0) == 0)
-    fail(Fault::kUsage, "device \"{}\" was asked for, but this build of agon has no CUDA plug-in; use --device cpu",
-         name);
-  fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
-}
+namespace cpu {
+
+std::shared_ptr<Device> open(int threads) { return std::make_shared<CpuDevice>(threads ? threads : usable_cores()); }
+
+}  // namespace cpu
 
 }  // namespace agon

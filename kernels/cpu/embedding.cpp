@@ -3,7 +3,7 @@
 
 #include "kernels/cpu/operations.h"
 #include "kernels/cpu/rows.h"
-#include "kernels/error.h"
+#include "kernels/inputs.h"
 
 namespace agon::cpu {
 namespace {
@@ -12,8 +12,7 @@ namespace {
 template <class Op>
 int64_t label_of(const Op& op, int64_t r, int64_t b) {
   const int32_t label = op.labels.at(r)[b];
-  if (label < 0 || label >= op.classes)
-    fail(Fault::kData, "a sample has label {}, but the embedding has classes 0 to {}", label, op.classes - 1);
+  if (label < 0 || label >= op.classes) fail_label("embedding", label, op.classes);
   return label;
 }
 

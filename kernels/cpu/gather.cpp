@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "kernels/cpu/operations.h"
-#include "kernels/error.h"
+#include "kernels/inputs.h"
 #include "kernels/shuffle.h"
 
 namespace agon::cpu {
@@ -38,7 +38,7 @@ void enqueue(Stream& stream, const ops::Gather& op) {
                 const uint64_t iteration = op.key.iteration ? *op.key.iteration : 0;
                 const int32_t* shard = op.indices + op.begin[worker];
                 const int64_t samples = op.begin[worker + 1] - op.begin[worker];
-                if (samples <= 0) fail(Fault::kData, "worker {} has no samples to draw from", worker);
+                if (samples <= 0) fail_empty_shard(worker);
 
                 const uint64_t first = (iteration * op.draws + op.key.draw) * static_cast<uint64_t>(op.batch);
                 const auto order_of = [&](uint64_t epoch) {

@@ -2,16 +2,15 @@
 #include <algorithm>
 
 #include "kernels/cpu/operations.h"
-#include "kernels/error.h"
 #include "kernels/formulas.h"
+#include "kernels/inputs.h"
 
 namespace agon::cpu {
 namespace {
 
 /// Cross-entropy of softmax(logits) with a label: -log p_label; gradient = scale * (p - onehot(label)).
 double softmax_cross_entropy(const float* logits, int64_t classes, int32_t label, float scale, float* gradient) {
-  if (label < 0 || label >= classes)
-    fail(Fault::kData, "a sample has label {}, but the class head has classes 0 to {}", label, classes - 1);
+  if (label < 0 || label >= classes) fail_label("class head", label, classes);
   float largest = logits[0];
   for (int64_t c = 1; c < classes; ++c) largest = formulas::larger(largest, logits[c]);
   float sum = 0.f;

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/operations.h"
 #include "kernels/cpu/slots.h"
+#include "kernels/mixing.h"
 
 namespace agon::cpu {
 namespace {
@@ -20,21 +21,12 @@ struct Plan {
   std::vector<Row> rows;
 };
 
-bool equal_rows(const ops::Mix::Rows& matrix, int64_t a, int64_t b) {
-  const auto same = [&](const auto& values) {
-    return std::equal(values.begin() + matrix.begin[a], values.begin() + matrix.begin[a + 1],
-                      values.begin() + matrix.begin[b], values.begin() + matrix.begin[b + 1]);
-  };
-  return same(matrix.column) && same(matrix.weight);
-}
-
 Plan make_plan(const ops::Mix::Rows& matrix, bool in_place) {
   Plan plan;
   for (int64_t i = 0; i < matrix.rows(); ++i) {
-    const int64_t first = matrix.begin[i], terms = matrix.begin[i + 1] - first;
-    if (terms == 0 || (in_place && terms == 1 && matrix.column[first] == i && matrix.weight[first] == 1.f)) continue;
+    if (keeps_row(matrix, i, in_place)) continue;
     const auto same = std::find_if(plan.rows.begin(), plan.rows.end(),
-                                   [&](const Plan::Row& row) { return equal_rows(matrix, row.index, i); });
+                                   [&](const Plan::Row& row) { return same_terms(matrix, row.index, i); });
     plan.rows.push_back({i, same - plan.rows.begin()});
   }
   return plan;

@@ -3,19 +3,12 @@
 
 #include "kernels/cpu/operations.h"
 #include "kernels/cpu/slots.h"
-#include "kernels/error.h"
 #include "kernels/formulas.h"
+#include "kernels/inputs.h"
 #include "kernels/philox.h"
-#include "kernels/shuffle.h"
 
 namespace agon::cpu {
 namespace {
-
-void check(const RandomKey& key) {
-  if (key.stream > 0xff || key.draw >= kShuffleDraw)
-    fail(Fault::kRun, "a random key has stream {} and draw {}, expected at most 255 and {}", key.stream, key.draw,
-         kShuffleDraw - 1);
-}
 
 /// Writes elements begin .. end-1 of a draw to `to`; begin is a multiple of 4. A block of random words makes four
 /// numbers: make(block, numbers).
@@ -56,7 +49,7 @@ struct MakeNormal {
 }  // namespace
 
 void enqueue(Stream& stream, const ops::RandomFill& op) {
-  check(op.key);
+  check_key(op.key);
   each_element(stream, op.replicas, op.count, op.split, [op](int64_t r, int64_t begin, int64_t end) {
     const RandomWords words(op.key, r);
     if (op.kind == ops::RandomFill::Kind::kNormal) {
@@ -68,7 +61,7 @@ void enqueue(Stream& stream, const ops::RandomFill& op) {
 }
 
 void enqueue(Stream& stream, const ops::RandomLabels& op) {
-  check(op.key);
+  check_key(op.key);
   stream.add({op.replicas, 1, false, [op](int64_t r, int64_t) {
                 const RandomWords words(op.key, r);
                 for (int64_t i = 0; i < op.count; ++i)
@@ -78,7 +71,7 @@ void enqueue(Stream& stream, const ops::RandomLabels& op) {
 }
 
 void enqueue(Stream& stream, const ops::Dropout& op) {
-  check(op.key);
+  check_key(op.key);
   each_element(stream, op.replicas, op.count, op.split, [op](int64_t r, int64_t begin, int64_t end) {
     constexpr int64_t kBlock = 1024;
     const RandomWords words(op.key, r);

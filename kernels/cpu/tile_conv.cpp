@@ -5,7 +5,7 @@
 #include <dnnl.hpp>
 #include <vector>
 
-#include "kernels/cpu/pack.h"
+#include "kernels/cpu/panels.h"
 #include "kernels/cpu/stream.h"
 
 namespace agon::cpu {
@@ -38,59 +38,60 @@ struct Strides {
   int64_t at(int64_t b, int64_t i, int64_t j) const { return b * image + i * row + j * column; }
 };
 
-/// target(b, i, j) [columns] = the sum over a window of the source, `rows` runs of `depth` elements, times weights
-/// [rows, depth, columns]; for a grid of windows.
-struct WindowProduct {
-  int64_t batch, height, width;  // windows
-  Strides from;                  // their first elements in the source
-  int64_t rows, row_stride, depth;
-  int64_t columns;
-  Strides to;
-  int64_t size() const { return batch * height * width; }
+/// Windows [begin, end) along one axis of an image that all meet it with their taps [low, high): with their other taps
+/// they hang over its edge.
+struct Span {
+  int64_t begin, end, low, high;
 };
 
-/// Calls panel(first vector, vectors) for panels of nearly the same width, at most kTileVectors.
-template <class PanelBody>
-void each_panel(Columns columns, PanelBody panel) {
-  const int64_t vectors = columns.end - columns.begin, panels = (vectors + kTileVectors - 1) / kTileVectors;
-  for (int64_t p = 0; p < panels; ++p) {
-    const int64_t begin = columns.begin + vectors * p / panels, end = columns.begin + vectors * (p + 1) / panels;
-    panel(begin, end - begin);
+/// Window i of `count` lies on the pixels first + i * step + tap, tap < taps, of an axis of `size` pixels.
+std::vector<Span> spans(int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
+  std::vector<Span> list;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t at = first + i * step;
+    const int64_t low = std::clamp<int64_t>(-at, 0, taps), high = std::clamp(size - at, low, taps);
+    if (!list.empty() && list.back().low == low && list.back().high == high)
+      list.back().end = i + 1;
+    else
+      list.push_back({i, i + 1, low, high});
   }
+  return list;
 }
 
-/// Calls tile.operator()<N>() for a panel of N = `vectors` vectors.
-template <int N = kTileVectors, class Tile>
-void with_width(int64_t vectors, const Tile& tile) {
-  if (N == 1 || vectors == N)
-    tile.template operator()<N>();
-  else if constexpr (N > 1)
-    with_width<N - 1>(vectors, tile);
-}
+/// target(b, i, j) [columns] = the sum over a window of the source, [rows, taps, depth], times weights
+/// [rows, taps, depth, columns]; for a grid of windows. What hangs over the edge is left out of the sum.
+struct WindowProduct {
+  int64_t batch;
+  std::vector<Span> down, across;  // windows
+  Strides from;                    // their first elements in the source
+  int64_t rows, row_stride, taps, depth;
+  int64_t columns;
+  Strides to;
+};
 
-/// The lanes of a panel's last vector that are columns of the result.
-Lanes last_lanes(int64_t columns, int64_t begin, int64_t vectors) {
-  return lanes(columns - (begin + vectors - 1) * kVector);
-}
-
-/// Some rows of all windows times a panel of weights [rows, words, kVector N].
+/// Taps [low, low + rows) of the windows of two spans times their weights, a panel [rows, panel_row] that begins with
+/// tap (low, 0).
 template <class T, int M, int N>
-void sweep(const WindowProduct& p, const T* source, int64_t rows, const float* panel, float* target, bool accumulate,
-           Lanes last) {
+void sweep(const WindowProduct& p, const Span& down, const Span& across, int64_t low, int64_t rows, const T* source,
+           const float* panel, int64_t panel_row, float* target, bool accumulate, Lanes last) {
+  const int64_t words = words_for<T>((across.high - across.low) * p.depth);
+  source += low * p.row_stride + across.low * p.depth;
+  panel += words_for<T>(across.low * p.depth) * N * kVector;
   const T* window[M];
   float* result[M];
-  int64_t b = 0, i = 0, j = 0, left = p.size();
+  int64_t b = 0, i = down.begin, j = across.begin;
+  int64_t left = p.batch * (down.end - down.begin) * (across.end - across.begin);
   while (left > 0) {
     for (int m = 0; m < M; ++m) {
       window[m] = source + p.from.at(b, i, j);
       result[m] = target + p.to.at(b, i, j);
       if (--left <= 0) continue;  // the last tile is filled up with the last window
-      if (++j < p.width) continue;
-      j = 0;
-      if (++i < p.height) continue;
-      i = 0, ++b;
+      if (++j < across.end) continue;
+      j = across.begin;
+      if (++i < down.end) continue;
+      i = down.begin, ++b;
     }
-    window_tile<T, M, N>(window, rows, p.row_stride, words_for<T>(p.depth), panel, result, accumulate, last);
+    window_tile<T, M, N>(window, rows, p.row_stride, words, panel, panel_row, result, accumulate, last);
   }
 }
 
@@ -99,19 +100,34 @@ template <class T, class Pack>
 void multiply(const WindowProduct& p, Columns columns, const T* source, float* target, Pack pack) {
   // As many window rows at a time as keep their weights in the second-level cache.
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
-    const int64_t row_floats = words_for<T>(p.depth) * vectors * kVector;
+    const int64_t row_floats = words_for<T>(p.taps * p.depth) * vectors * kVector;
     const int64_t most = std::max<int64_t>(1, kCacheFloats / std::max<int64_t>(1, row_floats));
     float* const panel = scratch(kScratchA, std::min(most, p.rows) * row_floats + kVector);
     for (int64_t u = 0; u == 0 || u < p.rows; u += most) {
-      const int64_t rows = std::min(most, p.rows - u);
-      for (int64_t v = 0; v < rows; ++v) pack(u + v, begin, vectors, panel + v * row_floats);
-      const auto run = [&](auto sweep) {
-        sweep(p, source + u * p.row_stride, rows, panel, target + begin * kVector, u > 0,
-              last_lanes(p.columns, begin, vectors));
-      };
-      with_width(vectors, [&]<int N>() { run(sweep<T, std::min(12, kTileSums / N), N>); });
+      const int64_t end = std::min(u + most, p.rows);
+      for (int64_t v = u; v < end; ++v) pack(v, begin, vectors, panel + (v - u) * row_floats);
+      for (const Span& down : p.down)
+        for (const Span& across : p.across) {
+          const int64_t low = std::max(u, down.low), rows = std::min(end, down.high) - low;
+          // Windows without any tap in the image are zero, which the first turn writes.
+          if (rows <= 0 && (u > 0 || down.low < down.high)) continue;
+          with_width(vectors, [&]<int N>() {
+            sweep<T, std::min(12, kTileSums / N), N>(
+                p, down, across, low, std::max<int64_t>(0, rows), source, panel + (low - u) * row_floats, row_floats,
+                target + begin * kVector, low > down.low, last_lanes(p.columns, begin, vectors));
+          });
+        }
     }
   });
+}
+
+/// The windows along an axis, all of them in one span where sums over `depth` elements a tap are too short to gain by
+/// leaving out some, or would have to leave out half a word.
+template <class T>
+std::vector<Span> spans_of(int64_t depth, int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
+  constexpr int64_t kLeastDepth = 16;
+  if (depth < kLeastDepth || depth % kPerWord<T> != 0) return {{0, count, 0, taps}};
+  return spans(count, first, step, taps, size);
 }
 
 /// The source image with the border that the windows reach into; the image itself where nothing has to change.
@@ -124,26 +140,23 @@ const T* padded(const Padding& padding, const float* from) {
   return to;
 }
 
-Padding padded_x(const ConvShape& s) {
-  return {s.batch, s.height, s.width, s.in_channels, s.pad, s.pad, s.height + 2 * s.pad, s.width + 2 * s.pad};
-}
-
 template <class T>
 void forward(const ConvShape& s, Columns columns, const float* x, const float* w, float* y) {
   const Padding padding = padded_x(s);
-  const int64_t line = padding.padded_width * s.in_channels, depth = s.kernel * s.in_channels;
+  const int64_t line = padding.padded_width * s.in_channels, row = s.kernel * s.in_channels;
   const WindowProduct product{
       s.batch,
-      s.out_height,
-      s.out_width,
+      spans_of<T>(s.in_channels, s.out_height, -s.pad, s.stride, s.kernel, s.height),
+      spans_of<T>(s.in_channels, s.out_width, -s.pad, s.stride, s.kernel, s.width),
       {padding.padded_height * line, s.stride * line, s.stride * s.in_channels},
       s.kernel,
       line,
-      depth,
+      s.kernel,
+      s.in_channels,
       s.out_channels,
       {s.out_height * s.out_width * s.out_channels, s.out_width * s.out_channels, s.out_channels}};
   multiply<T>(product, columns, padded<T>(padding, x), y, [&](int64_t u, int64_t begin, int64_t vectors, float* to) {
-    pack_panel<T>(w + u * depth * s.out_channels, depth, s.out_channels, s.out_channels, begin * kVector, vectors, to);
+    pack_panel<T>(w + u * row * s.out_channels, row, s.out_channels, s.out_channels, begin * kVector, vectors, to);
   });
 }
 
@@ -258,12 +271,13 @@ void input_grad(const ConvShape& s, Columns columns, float* x, const float* w, c
   for (const Axis& h : down)
     for (const Axis& v : across) {
       WindowProduct product{s.batch,
-                            h.count,
-                            v.count,
+                            spans_of<T>(s.out_channels, h.count, h.first, h.step, h.length, s.out_height),
+                            spans_of<T>(s.out_channels, v.count, v.first, v.step, v.length, s.out_width),
                             {padding.padded_height * line, h.step * line, v.step * s.out_channels},
                             h.length,
                             line,
-                            v.length * s.out_channels,
+                            v.length,
+                            s.out_channels,
                             all,
                             {h.count * v.count * all, v.count * all, all}};
       const T* const first = source + (h.first + padding.top) * line + (v.first + padding.left) * s.out_channels;
@@ -275,78 +289,11 @@ void input_grad(const ConvShape& s, Columns columns, float* x, const float* w, c
         product.to = {s.height * row, s.stride * row, s.stride * s.in_channels};
         multiply<T>(product, columns, first, x + h.origin * row + v.origin * s.in_channels, pack);
       } else {
-        float* const products = scratch(kScratchC, product.size() * all);
+        float* const products = scratch(kScratchC, s.batch * h.count * v.count * all);
         multiply<T>(product, columns, first, products, pack);
         scatter_blocks(s, h, v, products, x);
       }
     }
-}
-
-/// Rows m .. end-1 of a [rows, kVector N] block of the weight gradient, in tiles of M, then of fewer.
-template <class T, int M, int N, class Tile>
-void outer_rows(int64_t m, int64_t end, const Tile& tile) {
-  for (; m + M <= end; m += M) tile.template operator()<T, M, N>(m);
-  if constexpr (M > 1) outer_rows<T, M / 2, N>(m, end, tile);
-}
-
-/// A panel of y's columns as rows of words [images, H', W', kVector * vectors], two images woven into one in bf16.
-template <class T>
-void pack_map(const ConvShape& s, const float* y, int64_t first, int64_t width, float* to) {
-  const int64_t pixels = s.out_height * s.out_width, count = std::min(width, s.out_channels - first);
-  for (int64_t b = 0; b < s.batch; b += kPerWord<T>) {
-    const float* const even = y + b * pixels * s.out_channels + first;
-    const float* const odd = b + 1 < s.batch ? even + pixels * s.out_channels : nullptr;
-    for (int64_t i = 0; i < pixels; ++i, to += width)
-      interleave<T>(even + i * s.out_channels, odd ? odd + i * s.out_channels : nullptr, to, count, width);
-  }
-}
-
-/// The weight gradient of a few images, added to what w holds already.
-template <class T>
-void weight_grad_block(const ConvShape& s, Columns columns, const float* x, float* w, const float* y, bool accumulate) {
-  Padding padding = padded_x(s);
-  // A power of two between pixels would make them compete for a few lines of the first-level cache.
-  if (s.in_channels % 64 == 0) padding.pitch += 16;
-  const int64_t line = padding.line(), pixels = s.out_height * s.out_width, images = words_for<T>(s.batch);
-  const float* source = x;
-  if (kPerWord<T> == 2 || !padding.none()) {
-    float* const to = scratch(kScratchB, images * padding.padded_height * line);
-    pad_pairs<T>(padding, x, to);
-    source = to;
-  }
-  std::vector<int64_t> windows;  // where in the source the window of each pixel of y begins
-  for (int64_t b = 0; b < images; ++b)
-    for (int64_t i = 0; i < s.out_height; ++i)
-      for (int64_t j = 0; j < s.out_width; ++j)
-        windows.push_back((b * padding.padded_height + i * s.stride) * line + j * s.stride * padding.pitch);
-  const int64_t count = images * pixels;
-
-  // Rows of w that follow each other in the source: of one pixel, or of the kernel's whole row without gaps.
-  const bool gaps = padding.pitch != s.in_channels;
-  const int64_t runs = s.kernel * (gaps ? s.kernel : 1), rows = gaps ? s.in_channels : s.kernel * s.in_channels;
-
-  each_panel(columns, [&](int64_t begin, int64_t vectors) {
-    const int64_t width = vectors * kVector, first = begin * kVector;
-    const float* panel = y;  // its own panel, where the words and the width are right
-    if (kPerWord<T> == 2 || width != s.out_channels) {
-      float* const to = scratch(kScratchA, images * pixels * width);
-      pack_map<T>(s, y, first, width, to);
-      panel = to;
-    }
-    const int64_t most = kNearFloats / width;
-    for (int64_t run = 0; run < runs; ++run) {
-      const float* const from = source + (gaps ? run / s.kernel * line + run % s.kernel * padding.pitch : run * line);
-      float* const to = w + run * rows * s.out_channels + first;
-      for (int64_t t = 0; t < count; t += most) {
-        const auto tile = [&]<class U, int M, int N>(int64_t m) {
-          outer_tile<U, M, N>(from + m, windows.data() + t, std::min(most, count - t), panel + t * width,
-                              to + m * s.out_channels, s.out_channels, accumulate || t > 0,
-                              last_lanes(s.out_channels, begin, vectors));
-        };
-        with_width(vectors, [&]<int N>() { outer_rows<T, kTileSums / N, N>(0, rows, tile); });
-      }
-    }
-  });
 }
 
 /// Some images of a shape: its batch, x and y from image `begin` on.
@@ -370,7 +317,7 @@ void convolve(const ConvShape& s, Columns columns, float* x, float* w, float* y)
     float *some_x = x, *some_y = y;
     const ConvShape some = images_of(s, begin, step, some_x, some_y);
     if (weight_grad)
-      weight_grad_block<T>(some, columns, some_x, w, some_y, begin > 0);
+      tile_weight_grad<T>(some, columns, some_x, w, some_y, begin > 0);
     else if (s.direction == Direction::kForward)
       forward<T>(some, columns, some_x, w, some_y);
     else

@@ -71,20 +71,20 @@ void store(const Vector (&sum)[M][N], float* const (&to)[M], Lanes last) {
 }
 
 /// to[i][c] (+)= sum over u < rows, d < words of source[i][u * row_stride + d] * panel[u][d][c]:
-/// M windows of `rows` rows each, times a panel [rows, words, kVector N] of weights. `last` masks the last vector's
-/// columns.
+/// M windows of `rows` rows each, times a panel of weights [rows, words, kVector N], its rows `panel_row` floats apart.
+/// `last` masks the last vector's columns.
 template <class T, int M, int N>
 void window_tile(const T* const (&source)[M], int64_t rows, int64_t row_stride, int64_t words, const float* panel,
-                 float* const (&to)[M], bool accumulate, Lanes last) {
+                 int64_t panel_row, float* const (&to)[M], bool accumulate, Lanes last) {
   Vector sum[M][N];
   start(sum, to, accumulate, last);
-  for (int64_t u = 0; u < rows; ++u) {
+  for (int64_t u = 0; u < rows; ++u, panel += panel_row) {
     const T* a[M];
     AGON_UNROLL for (int i = 0; i < M; ++i) a[i] = source[i] + u * row_stride;
-    for (int64_t d = 0; d < words; ++d) {
+    const float* w = panel;
+    for (int64_t d = 0; d < words; ++d, w += N * kVector) {
       Vector b[N];
-      AGON_UNROLL for (int j = 0; j < N; ++j) b[j] = loaded(panel + j * kVector);
-      panel += N * kVector;
+      AGON_UNROLL for (int j = 0; j < N; ++j) b[j] = loaded(w + j * kVector);
       AGON_UNROLL for (int i = 0; i < M; ++i) {
         const Vector factor = broadcast_word(a[i] + d * kPerWord<T>);
         AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], factor, b[j]);

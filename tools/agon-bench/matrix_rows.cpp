@@ -1,4 +1,6 @@
-// Matrix products and convolutions, next to the plain oneDNN call for the same product.
+// Matrix products and convolutions, next to the plain call of the library they stand on: oneDNN, cuBLAS, cuDNN.
+#include <cstdlib>
+
 #include "kernels/cpu/baseline.h"
 #include "tools/agon-bench/bench.h"
 
@@ -39,53 +41,54 @@ const ConvRow kConvolutions[] = {
 
 constexpr int64_t kBatch = 20;
 
-/// Operands filled with values that are neither zero nor denormal.
-struct Operands {
-  std::vector<Buffer<float>> buffers;
+std::string label(Precision precision) {
+  const char* const names[] = {"/fp32", "/tf32", "/bf16"};
+  return names[static_cast<int>(precision)];
+}
 
-  Floats add(const std::shared_ptr<Device>& device, int64_t replicas, int64_t count) {
-    buffers.emplace_back(device, replicas * count);
-    device->run(ops::Fill{.replicas = replicas, .count = count, .y = {buffers.back().data(), count}, .value = 0.5f});
-    return {buffers.back().data(), count};
-  }
-};
+/// The same device with one of the libraries it stands on for all products: what a plain call to it takes. Null where
+/// that is not to be had.
+std::shared_ptr<Device> plain(const Bench& bench, const char* library) {
+  if (bench.is_cpu()) return nullptr;
+  setenv("AGON_CUDA_WAY", library, 1);  // read when a device is opened
+  std::shared_ptr<Device> device = open_device(bench.device->name());
+  unsetenv("AGON_CUDA_WAY");
+  return device;
+}
 
-std::string label(Precision precision) { return precision == Precision::kBf16 ? "/bf16" : "/fp32"; }
-
-void add_gemm(const std::shared_ptr<Device>& device, const GemmRow& row, Precision precision, int64_t replicas) {
+void add_gemm(const Bench& bench, const GemmRow& row, Precision precision, int64_t replicas,
+              const std::string& suffix = "") {
   const double r = static_cast<double>(replicas);
   const Work work{2. * r * double(row.m) * double(row.n) * double(row.k),
-                  4. * r * double(row.m * row.k + row.k * row.n + row.m * row.n)};
+                  4. * r * double(row.m * row.k + row.k * row.n + row.m * row.n), precision};
   const auto make = [=](const std::shared_ptr<Device>& device) -> std::function<void()> {
-    const auto operands = std::make_shared<Operands>();
+    const auto arena = std::make_shared<Arena>(device);
     const ops::Gemm op{.replicas = replicas,
                        .m = row.m,
                        .n = row.n,
                        .k = row.k,
                        .transpose_a = row.transpose_a,
                        .transpose_b = row.transpose_b,
-                       .a = operands->add(device, replicas, row.m * row.k),
-                       .b = operands->add(device, replicas, row.k * row.n),
-                       .c = operands->add(device, replicas, row.m * row.n),
+                       .a = arena->floats(replicas, row.m * row.k),
+                       .b = arena->floats(replicas, row.k * row.n),
+                       .c = arena->floats(replicas, row.m * row.n),
                        .precision = precision,
                        .split = replicas == 1};
-    return [device, operands, op] {
-      device->run(op);
-      device->synchronize();
-    };
+    return [arena, op] { arena->device().run(op); };
   };
-  add_row(device, "gemm/" + row.name + label(precision) + "/R" + std::to_string(replicas), work, make);
+  add_row(bench, "gemm/" + row.name + label(precision) + suffix + "/R" + std::to_string(replicas), work, make);
 }
 
-void add_convolution(const std::shared_ptr<Device>& device, const ConvRow& row, Direction direction,
-                     Precision precision, int64_t replicas, bool plain) {
+/// `plain_dnnl`: replica 0 by oneDNN alone.
+void add_convolution(const Bench& bench, const ConvRow& row, Direction direction, Precision precision, int64_t replicas,
+                     const std::string& suffix = "", bool plain_dnnl = false) {
   const int64_t out_size = (row.size + 2 * row.pad - row.kernel) / row.stride + 1;
   const int64_t x = kBatch * row.size * row.size * row.in, y = kBatch * out_size * out_size * row.out,
                 w = row.kernel * row.kernel * row.in * row.out;
   const double r = static_cast<double>(replicas);
-  const Work work{2. * r * double(kBatch * out_size * out_size) * double(w), 4. * r * double(x + w + y)};
+  const Work work{2. * r * double(kBatch * out_size * out_size) * double(w), 4. * r * double(x + w + y), precision};
   const auto make = [=](const std::shared_ptr<Device>& device) -> std::function<void()> {
-    const auto operands = std::make_shared<Operands>();
+    const auto arena = std::make_shared<Arena>(device);
     const ops::Convolution op{.direction = direction,
                               .replicas = replicas,
                               .batch = kBatch,
@@ -98,39 +101,45 @@ void add_convolution(const std::shared_ptr<Device>& device, const ConvRow& row, 
                               .kernel = row.kernel,
                               .stride = row.stride,
                               .pad = row.pad,
-                              .x = operands->add(device, replicas, x),
-                              .w = operands->add(device, replicas, w),
-                              .y = operands->add(device, replicas, y),
+                              .x = arena->floats(replicas, x),
+                              .w = arena->floats(replicas, w),
+                              .y = arena->floats(replicas, y),
                               .precision = precision,
                               .split = replicas == 1};
     device->synchronize();
-    if (plain) {
+    if (plain_dnnl) {
       const auto run = cpu::plain_dnnl(op);
       if (!run) return nullptr;
-      return [operands, run] { run(); };
+      return [arena, run] { run(); };
     }
-    return [device, operands, op] {
-      device->run(op);
-      device->synchronize();
-    };
+    return [arena, op] { arena->device().run(op); };
   };
   const char* const directions[] = {"/forward", "/input grad", "/weight grad"};
-  add_row(device,
-          "conv/" + row.name + directions[static_cast<int>(direction)] + label(precision) +
-              (plain ? "/plain oneDNN" : "/R" + std::to_string(replicas)),
+  add_row(bench,
+          "conv/" + row.name + directions[static_cast<int>(direction)] + label(precision) + suffix + "/R" +
+              std::to_string(replicas),
           work, make);
 }
 
 }  // namespace
 
-void add_matrix_rows(const std::shared_ptr<Device>& device) {
-  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+void add_matrix_rows(const Bench& bench) {
+  std::vector<Precision> precisions{Precision::kFp32, Precision::kBf16};
+  if (!bench.is_cpu()) precisions.push_back(Precision::kTf32);
+  Bench cublas = bench, cudnn = bench;
+  cublas.device = plain(bench, "cublas"), cudnn.device = plain(bench, "cudnn");
+  for (const Precision precision : precisions) {
     for (const GemmRow& row : kGemms)
-      for (const int64_t replicas : {1, 10}) add_gemm(device, row, precision, replicas);
+      for (const int64_t replicas : {1, 10, 100}) {
+        add_gemm(bench, row, precision, replicas);
+        if (cublas.device) add_gemm(cublas, row, precision, replicas, "/plain cuBLAS");
+      }
     for (const ConvRow& row : kConvolutions)
       for (const Direction direction : {Direction::kForward, Direction::kInputGrad, Direction::kWeightGrad}) {
-        for (const int64_t replicas : {1, 10}) add_convolution(device, row, direction, precision, replicas, false);
-        if (device->name() == "cpu") add_convolution(device, row, direction, precision, 1, true);
+        for (const int64_t replicas : {1, 10, 100}) add_convolution(bench, row, direction, precision, replicas);
+        if (bench.is_cpu()) add_convolution(bench, row, direction, precision, 1, "/plain oneDNN", true);
+        if (cudnn.device && precision != Precision::kBf16)
+          add_convolution(cudnn, row, direction, precision, 1, "/plain cuDNN");
       }
   }
 }

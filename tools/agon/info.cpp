@@ -16,8 +16,9 @@ namespace {
 
 void print_info() {
   fmt::print("agon {}  ({} build, {} {})\n\n", AGON_VERSION, AGON_BUILD_TYPE, AGON_COMPILER, __VERSION__);
-  const auto device = open_device("cpu");
-  fmt::print("devices\n  {:<18}{}\n", device->name(), device->description());
+  fmt::print("devices\n");
+  for (const DeviceInfo& device : list_devices())
+    fmt::print("  {:<18}{}{}\n", device.name, device.usable ? "" : "none: ", device.description);
   fmt::print("\nalgorithms\n");
   for (const auto& [name, kind] : algorithm_kinds()) fmt::print("  {:<18}{}\n", name, kind.meaning);
   fmt::print("\nnetworks\n");

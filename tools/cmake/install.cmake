@@ -8,6 +8,10 @@ foreach(tool agon_cli agon_bench)
   endif()
 endforeach()
 
+if(TARGET agon_cuda)
+  install(TARGETS agon_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside libagon.so, where it is looked for
+endif()
+
 # Headers keep their rooms, so "engine/fleet.h" means the same inside and outside; a back end's own stay home.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
      kernels/*.h engine/*.h datasets/*.h algorithms/*.h)

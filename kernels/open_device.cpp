@@ -1,0 +1,113 @@
+// Opens devices by name: the CPU, which is always there, and those of plug-ins.
+#include <dlfcn.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <mutex>
+
+#include "kernels/cpu/open.h"
+#include "kernels/error.h"
+#include "kernels/plugin.h"
+
+namespace fs = std::filesystem;
+
+namespace agon {
+namespace {
+
+/// The folder of this library, where its plug-ins are.
+fs::path own_folder() {
+  Dl_info info{};
+  if (!dladdr(reinterpret_cast<const void*>(&own_folder), &info) || !info.dli_fname) return ".";
+  return fs::absolute(info.dli_fname).parent_path();
+}
+
+/// A plug-in, or the reason why there is none.
+struct Plugin {
+  const DevicePlugin* entry = nullptr;
+  std::string reason;
+};
+
+Plugin load(const std::string& kind) {
+  std::string file = "libagon_" + kind + ".so";
+  for (char& c : file)
+    if (c == '-') c = '_';
+  const char* folder = std::getenv("AGON_PLUGIN_PATH");
+  const fs::path path = (folder && *folder ? fs::path(folder) : own_folder()) / file;
+  if (!fs::exists(path))
+    return {nullptr, fmt::format("this build of agon has no {} plug-in (there is no {})", kind, path.string())};
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) return {nullptr, fmt::format("the {} plug-in cannot be opened: {}", kind, dlerror())};
+  auto* entry = reinterpret_cast<DevicePluginEntry*>(dlsym(library, kDevicePluginEntry));
+  const DevicePlugin* plugin = entry ? entry() : nullptr;
+  if (!plugin || !plugin->abi) return {nullptr, fmt::format("{} is not a plug-in of agon's", path.string())};
+  if (std::string(plugin->abi) != AGON_PLUGIN_ABI)
+    return {nullptr, fmt::format("{} was built for agon {}, but this is {}; build both together", path.string(),
+                                 plugin->abi, AGON_PLUGIN_ABI)};
+  return {plugin, ""};
+}
+
+/// Plug-ins stay open until the program ends: their devices may outlive any scope.
+const Plugin& plugin(const std::string& kind) {
+  static std::mutex mutex;
+  static std::map<std::string, Plugin> loaded;
+  std::lock_guard lock(mutex);
+  const auto found = loaded.find(kind);
+  return found != loaded.end() ? found->second : loaded.emplace(kind, load(kind)).first->second;
+}
+
+/// Devices of a kind; with 0 comes the reason.
+int count(const std::string& kind, std::string& reason) {
+  const Plugin& found = plugin(kind);
+  reason = found.reason;
+  return found.entry ? found.entry->count(reason) : 0;
+}
+
+/// "cuda:2" is kind "cuda", index 2; "cuda" is its first device.
+struct DeviceName {
+  std::string kind;
+  int index = 0;
+};
+DeviceName parse(const std::string& name) {
+  DeviceName parsed{name.substr(0, name.find(':'))};
+  if (parsed.kind == name) return parsed;
+  const char *first = name.data() + parsed.kind.size() + 1, *last = name.data() + name.size();
+  const auto [end, error] = std::from_chars(first, last, parsed.index);
+  if (error != std::errc() || end != last || parsed.index < 0)
+    fail(Fault::kUsage, "device \"{}\" does not end in a number, expected {}:0, {}:1, ...", name, parsed.kind,
+         parsed.kind);
+  return parsed;
+}
+
+}  // namespace
+
+std::shared_ptr<Device> open_device(const std::string& name, int threads) {
+  if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
+  std::string reason;
+  if (name == "auto") return count("cuda", reason) > 0 ? plugin("cuda").entry->open(0) : cpu::open(threads);
+  if (name == "cpu") return cpu::open(threads);
+  const auto [kind, index] = parse(name);
+  if (kind.rfind("cuda", 0) != 0)
+    fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
+  const int devices = count(kind, reason);
+  if (devices == 0)
+    fail(Fault::kUsage, "device \"{}\" was asked for, but {}; --device cpu works everywhere", name, reason);
+  if (index >= devices)
+    fail(Fault::kUsage, "device \"{}\" was asked for, but there {} {}, {}:0{}", name, devices == 1 ? "is" : "are",
+         devices == 1 ? "only one" : fmt::format("only {}", devices), kind,
+         devices == 1 ? "" : fmt::format(" to {}:{}", kind, devices - 1));
+  return plugin(kind).entry->open(index);
+}
+
+std::vector<DeviceInfo> list_devices() {
+  std::vector<DeviceInfo> list{{"cpu", cpu::open(0)->description(), true}};
+  std::string reason;
+  const int devices = count("cuda", reason);
+  for (int i = 0; i < devices; ++i)
+    list.push_back({fmt::format("cuda:{}", i), plugin("cuda").entry->describe(i), true});
+  if (devices == 0) list.push_back({"cuda", reason, false});
+  return list;
+}
+
+}  // namespace agon
