@@ -14,7 +14,8 @@ constexpr size_t kMostEntries = 32;
 constexpr size_t kLeastPrefix = 8;  // operations in common that are worth a graph launch of their own
 
 bool mixes(const Operation& operation) {
-  return std::holds_alternative<ops::Mix>(operation) || std::holds_alternative<ops::Select>(operation);
+  return std::holds_alternative<ops::Mix>(operation) || std::holds_alternative<ops::Select>(operation) ||
+         std::holds_alternative<ops::RobustMix>(operation);
 }
 
 std::optional<MixingPlan> plan_of(const Operation& operation) {
@@ -22,6 +23,8 @@ std::optional<MixingPlan> plan_of(const Operation& operation) {
     return plan_mixing(*mix->matrix, mix->in.data == mix->out.data);
   if (const auto* select = std::get_if<ops::Select>(&operation))
     return plan_mixing(*select->matrix, select->in.data == select->out.data);
+  if (const auto* robust = std::get_if<ops::RobustMix>(&operation))
+    return plan_mixing(*robust->matrix, /*in_place=*/false);
   return std::nullopt;
 }
 
