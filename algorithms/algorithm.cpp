@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "engine/text.h"
 
@@ -43,6 +44,8 @@ void AlgorithmPlan::add_exchange(std::vector<Phase>& phases, const std::vector<T
   for (Phase* phase : {&up, &down})
     if (!phase->messages.empty()) phases.push_back(std::move(*phase));
 }
+
+nlohmann::json Algorithm::state() const { return nullptr; }
 
 AlgorithmRegistration::AlgorithmRegistration(AlgorithmKind kind) { registry().emplace(kind.name, std::move(kind)); }
 

@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "engine/generator.h"
 #include "engine/ledger.h"
 #include "engine/settings.h"
 
 namespace agon {
 
+class Evaluator;
 class Stage;
 struct GamePlan;
 
@@ -28,6 +31,7 @@ class AlgorithmPlan {
     int64_t replicas;
     bool trains = true;
     int64_t batch = 0, groups = 1;  ///< of its largest pass; 0: none
+    bool differentiable = false;    ///< as in FleetOptions
   };
   virtual std::vector<FleetUse> fleets() const = 0;
 
@@ -79,8 +83,20 @@ class Algorithm {
   virtual int64_t generators() const = 0;
   virtual GeneratorWeights generator(int64_t index) const = 0;
 
+  /// Mixtures of these generators that scores are about instead, if there are any; ranked by their scores.
+  virtual std::vector<GeneratorMixture> mixtures() const { return {}; }
+
   /// Every fleet whose numbers make up the state of training, by name: for checkpoints and memory.
   virtual std::map<std::string, Fleet*> fleets() = 0;
+  /// Fleets that hold nothing between two iterations: memory only.
+  virtual std::vector<Fleet*> work_fleets() { return {}; }
+  /// State of training that is not in fleets, for checkpoints.
+  virtual nlohmann::json state() const;
+  virtual void restore(const nlohmann::json& state) { (void)state; }
+
+  /// True if iterate() asks for scores: then judge_with() is called before the first.
+  virtual bool judges() const { return false; }
+  virtual void judge_with(Evaluator& evaluator) { (void)evaluator; }
 
   /// Other numbers on the device that the state of training consists of, by name: floats, or integers of 32 bits.
   struct Array {

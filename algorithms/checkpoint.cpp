@@ -93,6 +93,7 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
   const nlohmann::json description = {{"iteration", world.iteration()},
                                       {"living", world.living()},
                                       {"ledger", world.ledger().entries_json()},
+                                      {"algorithm", algorithm.state()},
                                       {"trainer", info.trainer}};
   writer.metadata("kind", kFileKind);
   writer.metadata("signature", info.signature);
@@ -146,6 +147,7 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
       world.set_living(living);
       world.set_iteration(description.at("iteration").get<int64_t>());
       world.ledger().restore(description.at("ledger"));
+      algorithm.restore(description.at("algorithm"));
       return CheckpointInfo{signature, description.at("trainer")};
     } catch (const nlohmann::json::exception& error) {
       damaged.push_back(fmt::format("{} has a damaged description ({})", *path, error.what()));

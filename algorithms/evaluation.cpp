@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "algorithms/coevolution.h"
 #include "engine/metrics.h"
 #include "engine/random.h"
 #include "kernels/error.h"
@@ -26,6 +27,22 @@ std::vector<int32_t> some_of(const Dataset& data, int64_t wanted) {
 }
 
 Shape shape_of(const Dataset& data) { return {data.height(), data.width(), data.channels()}; }
+
+/// Points `indices` of a data set of points [indices, channels].
+std::vector<float> points_of(const Dataset& data, const std::vector<int32_t>& indices) {
+  std::vector<float> points;
+  for (int32_t index : indices)
+    points.insert(points.end(), data.points() + index * data.channels(), data.points() + (index + 1) * data.channels());
+  return points;
+}
+
+/// Appends row `i` of `width` values, if there are any rows.
+template <class T>
+void append_row(std::vector<T>& to, const std::vector<T>& rows, size_t i, int64_t width) {
+  if (rows.empty()) return;
+  const auto begin = rows.begin() + static_cast<std::ptrdiff_t>(i) * width;
+  to.insert(to.end(), begin, begin + width);
+}
 
 }  // namespace
 
@@ -49,15 +66,22 @@ struct Evaluator::Impl {
 
   // The real side.
   Dataset real;
-  Scorer::View real_view;  // of at most `samples` pictures
-  FeatureStatistics real_logits, real_features;
-  std::vector<int64_t> real_classes;  // [classes] how many of each class
+  Scorer::View real_view;                        // of at most `samples` pictures
+  FeatureStatistics real_logits, real_features;  // for points, the points themselves take the logits' place
+  std::vector<int64_t> real_classes;             // [classes] how many of each class
 
   void look_at_real_pictures();
   void choose_scorer(const std::string& choice, const DataSource& data, const ScorerWatch& watch,
                      const std::string& folder);
   Scores score_pictures(std::span<const uint8_t> pictures, int64_t count);
   Scores score_points(std::span<const float> points, int64_t count) const;
+  /// What a generator makes: pictures, or points.
+  struct Samples {
+    std::vector<uint8_t> pictures;
+    std::vector<float> points;
+  };
+  Samples generate(Generator& generator, uint64_t seed, uint64_t iteration);
+  Scores score(const Samples& made);
   Scores score(Generator& generator, uint64_t seed, uint64_t iteration);
 };
 
@@ -116,24 +140,35 @@ Scores Evaluator::Impl::score_points(std::span<const float> points, int64_t coun
   return s;
 }
 
-Scores Evaluator::Impl::score(Generator& generator, uint64_t seed, uint64_t iteration) {
+Evaluator::Impl::Samples Evaluator::Impl::generate(Generator& generator, uint64_t seed, uint64_t iteration) {
   const GeneratorSpec& spec = generator.spec();
   if (spec.sample != shape)
     fail(Fault::kUsage, "the generator makes samples of {}, but those of {} are {}", spec.sample.text(), real.name(),
          shape.text());
-  if (!blank.note.empty()) return blank;
   // Uniformly random classes, as the script of MD-GAN's authors draws them, apart from the samples' noise.
   std::vector<int32_t> labels(static_cast<size_t>(samples));
   HostRandom random(seed, RandomStream::kEvaluation, kServerDraws, iteration);
   if (spec.classes > 0)
     for (int32_t& label : labels) label = static_cast<int32_t>(random.below(spec.classes));
 
-  if (!real.is_points())
-    return score_pictures(generator.pictures(labels, seed, RandomStream::kEvaluation, iteration), samples);
-  const Tensor x = generator.sample(labels, seed, RandomStream::kEvaluation, iteration);
-  std::vector<float> points(static_cast<size_t>(x.size_per_replica()));
-  device->download(points.data(), x.data, points.size() * sizeof(float));
-  return score_points(points, samples);
+  Samples made;
+  if (!real.is_points()) {
+    made.pictures = generator.pictures(labels, seed, RandomStream::kEvaluation, iteration);
+  } else {
+    const Tensor x = generator.sample(labels, seed, RandomStream::kEvaluation, iteration);
+    made.points.resize(static_cast<size_t>(x.size_per_replica()));
+    device->download(made.points.data(), x.data, made.points.size() * sizeof(float));
+  }
+  return made;
+}
+
+Scores Evaluator::Impl::score(const Samples& made) {
+  return real.is_points() ? score_points(made.points, samples) : score_pictures(made.pictures, samples);
+}
+
+Scores Evaluator::Impl::score(Generator& generator, uint64_t seed, uint64_t iteration) {
+  if (!blank.note.empty() && generator.spec().sample == shape) return blank;
+  return score(generate(generator, seed, iteration));
 }
 
 Evaluator::Evaluator(std::shared_ptr<Device> device, const Settings& settings, const DataSource& data,
@@ -152,6 +187,8 @@ Evaluator::Evaluator(std::shared_ptr<Device> device, const Settings& settings, c
     if (modes < 1) e.blank.note = fmt::format("no scores: {} holds points without known centres", e.real.name());
     if (modes > kMostModes)
       fail(Fault::kData, "expected at most {} modes in {}, found {}", kMostModes, e.real.name(), modes);
+    e.real_logits = feature_statistics(points_of(e.real, some_of(e.real, e.samples)),
+                                       std::min(e.samples, e.real.count()), e.shape.channels);
     return;
   }
   e.blank.score_name = e.shape == Shape{28, 28, 1} ? "ms" : "is";
@@ -184,6 +221,46 @@ Scores Evaluator::evaluate(Generator& generator, int64_t count,
   return mean_scores(each);
 }
 
+Scores Evaluator::evaluate(Generator& generator, int64_t count,
+                           const std::function<GeneratorWeights(int64_t index)>& weights,
+                           std::span<const GeneratorMixture> mixtures, uint64_t seed, uint64_t iteration) {
+  Impl& e = *impl_;
+  if (!e.blank.note.empty()) return e.blank;
+  std::vector<Impl::Samples> made;
+  for (int64_t i = 0; i < count; ++i) {
+    generator.set(weights(i));
+    made.push_back(e.generate(generator, seed, iteration));
+  }
+  std::vector<Scores> each;
+  for (const GeneratorMixture& mixture : mixtures) {
+    const HostRandom random(seed, RandomStream::kEvaluation, kServerDraws, iteration, /*draw=*/1);
+    const std::vector<size_t> from = sampled_members(mixture, e.samples, random);
+    Impl::Samples mixed;
+    for (size_t i = 0; i < from.size(); ++i) {
+      const Impl::Samples& source = made[static_cast<size_t>(mixture.members[from[i]])];
+      append_row(mixed.pictures, source.pictures, i, e.shape.size());
+      append_row(mixed.points, source.points, i, e.shape.size());
+    }
+    each.push_back(e.score(mixed));
+  }
+  return ranked_scores(each, mixtures);
+}
+
+bool Evaluator::measures() const { return impl_->scorer || (impl_->real.is_points() && impl_->blank.note.empty()); }
+
+Evaluator::Rows Evaluator::look(Generator& generator, uint64_t seed, uint64_t iteration) {
+  Impl& e = *impl_;
+  Impl::Samples made = e.generate(generator, seed, iteration);
+  if (e.real.is_points()) return {e.samples, e.shape.size(), std::move(made.points)};
+  Scorer::View view = e.scorer->look(made.pictures, e.samples);
+  return {view.count, view.classes, std::move(view.logits)};
+}
+
+double Evaluator::distance(const Rows& rows) const {
+  if (std::any_of(rows.values.begin(), rows.values.end(), [](float v) { return !std::isfinite(v); })) return NAN;
+  return frechet_distance(feature_statistics(rows.values, rows.count, rows.width), impl_->real_logits);
+}
+
 Scores Evaluator::evaluate(const Dataset& generated) {
   Impl& e = *impl_;
   if (generated.is_points() != e.real.is_points() || shape_of(generated) != e.shape)
@@ -195,11 +272,7 @@ Scores Evaluator::evaluate(const Dataset& generated) {
   const auto count = static_cast<int64_t>(chosen.size());
   if (count < 2) fail(Fault::kData, "expected at least 2 samples in {} to score, found {}", generated.name(), count);
   if (!generated.is_points()) return e.score_pictures(pictures_of(generated, chosen), count);
-  std::vector<float> points;
-  for (int32_t index : chosen)
-    points.insert(points.end(), generated.points() + index * e.shape.channels,
-                  generated.points() + (index + 1) * e.shape.channels);
-  return e.score_points(points, count);
+  return e.score_points(points_of(generated, chosen), count);
 }
 
 }  // namespace agon

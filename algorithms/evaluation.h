@@ -39,6 +39,14 @@ struct Scores {
   int64_t generators = 1;
   std::optional<double> score_deviation, fid_deviation, score_best, fid_best;
 
+  /// Of mixtures: which is better than which, the best first. Fewer of the numbers above, for each.
+  struct Ranked {
+    int64_t holder = 0;
+    std::optional<double> score, fid, tvd, high_quality;
+    std::optional<int64_t> modes;
+  };
+  std::vector<Ranked> ranking;
+
   /// {"ms": 8.9, "fid": 4.2, "tvd": 0.1, "samples": 500, ...}; absent scores are left out.
   nlohmann::json to_json() const;
   /// For a progress line: "MS 8.91  FD 4.2", "modes 7/8  quality 93%"; empty without scores.
@@ -47,6 +55,9 @@ struct Scores {
 
 /// Means of the scores of several generators, with the deviation (unbiased) and the best of score and fid.
 Scores mean_scores(const std::vector<Scores>& each);
+
+/// The same of mixtures, with their ranking.
+Scores ranked_scores(const std::vector<Scores>& each, std::span<const GeneratorMixture> mixtures);
 
 /// The keys score.* of a run.
 std::vector<Settings::Option> evaluation_options();
@@ -69,6 +80,22 @@ class Evaluator {
   /// afterwards it holds the last weights.
   Scores evaluate(Generator& generator, int64_t count, const std::function<GeneratorWeights(int64_t index)>& weights,
                   uint64_t seed, uint64_t iteration);
+  /// Means over mixtures of these generators, and their ranking: by Frechet distance, of points by modes covered. Each
+  /// generator's samples are made once; mixtures share them.
+  Scores evaluate(Generator& generator, int64_t count, const std::function<GeneratorWeights(int64_t index)>& weights,
+                  std::span<const GeneratorMixture> mixtures, uint64_t seed, uint64_t iteration);
+
+  /// What decides between mixtures while they evolve: rows of numbers for score.samples samples of a generator (the
+  /// scorer's logits, or the points themselves), and the Frechet distance of such rows from the real ones (NaN where it
+  /// cannot be computed, because samples have diverged). Only if measures().
+  bool measures() const;
+  struct Rows {
+    int64_t count = 0, width = 0;
+    std::vector<float> values;
+  };
+  Rows look(Generator& generator, uint64_t seed, uint64_t iteration);
+  double distance(const Rows& rows) const;
+
   /// Scores pictures (or points) that came from elsewhere: the first score.samples of them, in a fixed random order.
   Scores evaluate(const Dataset& generated);
 

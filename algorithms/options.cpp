@@ -74,8 +74,12 @@ std::vector<Settings::Option> run_options() {
       {"world.crash", "[]", "fail-stops at fixed times, [\"iteration:worker\", ...], workers from 0"},
       {"world.join", "[]", "workers that join, [\"iteration:worker\", ...], with a copy of a living worker's models"},
       {"data.path", "\"\"", "what --data names: a file, a folder, or strokes, ring, grid"},
-      {"data.partition", "\"iid\"", "how data are dealt to workers"},
+      {"data.partition", "\"iid\"", "how data are dealt to workers", partition_kinds()},
       {"data.skew", "0.0", "of partition \"skew\", per cent: 0 balanced, 100 all of a class at one worker"},
+      {"data.alpha", "0.5", "of \"dirichlet\" and \"quantity\": the smaller, the less alike the workers' shards"},
+      {"data.smallest_shard", "10", "of \"dirichlet\" and \"quantity\": samples that every worker gets at least"},
+      {"data.shards_per_worker", "2", "of \"shards\": pieces of the data sorted by class that each worker gets"},
+      {"data.share", "1.0", "of \"diet\": the share of all data that every worker gets, apart from the others'"},
       {"gan.latent", "100", "length of the generator's noise vector"},
       {"gan.conditional",
        "\"auto\"",
@@ -99,6 +103,16 @@ std::vector<Settings::Option> run_options() {
   options.push_back({"algorithm.batch", "10", "b: samples in a batch"});
   options.push_back({"algorithm.local_steps", "1", "L: discriminator steps per iteration"});
   return options;
+}
+
+PartitionOptions partition_options(const Settings& settings) {
+  return {.kind = settings.text("data.partition"),
+          .skew = settings.number("data.skew", 0, 100),
+          .alpha = settings.number("data.alpha"),
+          .smallest_shard = settings.integer("data.smallest_shard"),
+          .shards_per_worker = settings.integer("data.shards_per_worker"),
+          .share = settings.number("data.share"),
+          .seed = static_cast<uint64_t>(settings.integer("run.seed", 0))};
 }
 
 OptimiserOptions optimiser_options(const Settings& settings, const std::string& network) {

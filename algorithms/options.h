@@ -1,5 +1,6 @@
 #pragma once
 
+#include "datasets/partition.h"
 #include "engine/fleet.h"
 #include "engine/network_model.h"
 #include "engine/settings.h"
@@ -8,6 +9,9 @@ namespace agon {
 
 /// Every key that all algorithms share, with defaults and meanings.
 std::vector<Settings::Option> run_options();
+
+/// How data.* says that the data are dealt; random as run.seed says.
+PartitionOptions partition_options(const Settings& settings);
 
 /// The optimiser of "generator" or "discriminator".
 OptimiserOptions optimiser_options(const Settings& settings, const std::string& network);

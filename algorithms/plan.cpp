@@ -6,6 +6,7 @@
 
 #include "algorithms/clock.h"
 #include "algorithms/faults.h"
+#include "algorithms/options.h"
 
 namespace agon {
 namespace {
@@ -99,7 +100,7 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
     const bool generator = use.network == game.generator.network.get();
     FleetOptions options = generator ? game.generator_options : game.discriminator_options;
     options.replicas = use.replicas;
-    options.trains = use.trains;
+    options.trains = use.trains, options.differentiable = use.differentiable;
     const Fleet::Memory part = Fleet::plan_memory(*use.network, use.batch, use.groups, options);
     sum.weights += part.weights, sum.gradients += part.gradients, sum.moments += part.moments;
     sum.activations += use.batch ? part.activations : 0;
@@ -113,7 +114,7 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
 
 json plan(const Settings& settings, const DataShape& data) {
   const GamePlan game = make_game_plan(settings, data.sample, data.classes);
-  const int64_t shard = data.count / game.workers;
+  const int64_t shard = mean_shard(partition_options(settings), data.count, game.workers);
   if (shard < game.batch)
     fail(Fault::kUsage,
          "algorithm.batch is {}, but each of the {} workers has {} of the {} samples; use fewer workers or a smaller "

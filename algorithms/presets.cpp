@@ -22,14 +22,23 @@ std::string note(const nlohmann::json& table, const std::string& key, const std:
   return found->get<std::string>();
 }
 
-std::vector<Preset> read_presets() {
+std::vector<Preset> read_presets(std::span<const PresetFile> files) {
   std::vector<Preset> list;
-  for (const auto& [name, text] : preset_files()) {
+  for (const auto& [name, text] : files) {
     const std::string toml(text);
     list.push_back({std::string(name), note(parse_toml(toml, std::string(name)), "about", std::string(name)), toml});
   }
   std::sort(list.begin(), list.end(), [](const Preset& a, const Preset& b) { return a.name < b.name; });
   return list;
+}
+
+const Preset& named(const std::vector<Preset>& list, const char* what, const std::string& name) {
+  std::vector<std::string> names;
+  for (const Preset& candidate : list) {
+    if (candidate.name == name) return candidate;
+    names.push_back(candidate.name);
+  }
+  fail(Fault::kUsage, "there is no {} \"{}\"; did you mean \"{}\"?", what, name, nearest(name, names));
 }
 
 std::vector<std::string> sections_in_order(const nlohmann::json& table) {
@@ -47,18 +56,17 @@ std::vector<std::string> sections_in_order(const nlohmann::json& table) {
 }  // namespace
 
 const std::vector<Preset>& presets() {
-  static const std::vector<Preset> list = read_presets();
+  static const std::vector<Preset> list = read_presets(preset_files());
   return list;
 }
 
-const Preset& preset(const std::string& name) {
-  std::vector<std::string> names;
-  for (const auto& candidate : presets()) {
-    if (candidate.name == name) return candidate;
-    names.push_back(candidate.name);
-  }
-  fail(Fault::kUsage, "there is no preset \"{}\"; did you mean \"{}\"?", name, nearest(name, names));
+const std::vector<Preset>& sweep_presets() {
+  static const std::vector<Preset> list = read_presets(sweep_files());
+  return list;
 }
+
+const Preset& preset(const std::string& name) { return named(presets(), "preset", name); }
+const Preset& sweep_preset(const std::string& name) { return named(sweep_presets(), "sweep", name); }
 
 std::vector<TomlText> with_bases(const std::string& text, const std::string& origin) {
   std::vector<TomlText> chain{{text, origin}};

@@ -16,6 +16,11 @@ const std::vector<Preset>& presets();  ///< by name
 /// Throws Error(kUsage) naming the nearest.
 const Preset& preset(const std::string& name);
 
+/// Sweeps that are compiled in, algorithms/sweeps/*.toml: one experiment over a grid of settings, as `agon sweep` runs
+/// them.
+const std::vector<Preset>& sweep_presets();
+const Preset& sweep_preset(const std::string& name);
+
 /// A settings text and what it is called in error messages.
 struct TomlText {
   std::string text, origin;

@@ -74,6 +74,21 @@ Scores mean_scores(const std::vector<Scores>& each) {
   return result;
 }
 
+Scores ranked_scores(const std::vector<Scores>& each, std::span<const GeneratorMixture> mixtures) {
+  Scores result = mean_scores(each);
+  for (size_t i = 0; i < each.size(); ++i) {
+    const Scores& s = each[i];
+    result.ranking.push_back({mixtures[i].holder, s.score, s.fid, s.tvd, s.high_quality, s.modes});
+  }
+  const auto worth = [](const Scores::Ranked& r) {  // the larger, the better
+    return r.fid ? std::pair{-*r.fid, 0.0}
+                 : std::pair{static_cast<double>(r.modes.value_or(0)), r.high_quality.value_or(0)};
+  };
+  std::stable_sort(result.ranking.begin(), result.ranking.end(),
+                   [&](const auto& a, const auto& b) { return worth(a) > worth(b); });
+  return result;
+}
+
 nlohmann::json Scores::to_json() const {
   nlohmann::json json = nlohmann::json::object();
   const auto add = [&](const std::string& name, const std::optional<double>& value) {
@@ -90,6 +105,15 @@ nlohmann::json Scores::to_json() const {
   json["split"] = split;
   if (real_samples > 0) json["real_samples"] = real_samples;
   if (generators > 1) json["generators"] = generators;
+  for (const Ranked& r : ranking) {
+    nlohmann::json entry = {{"cell", r.holder}};
+    if (r.score) entry[score_name] = *r.score;
+    if (r.fid) entry["fid"] = *r.fid;
+    if (r.tvd) entry["tvd"] = *r.tvd;
+    if (r.modes) entry["modes"] = *r.modes;
+    if (r.high_quality) entry["high_quality"] = *r.high_quality;
+    json["ranking"].push_back(std::move(entry));
+  }
   if (!scorer.empty()) json["scorer"] = scorer, json["scorer_hash"] = scorer_hash;
   add("scorer_accuracy", scorer_accuracy);
   if (!note.empty()) json["note"] = note;

@@ -95,9 +95,8 @@ Stage::Stage(const Settings& settings, const DataSource& data)
                            data.train.classes())) {
   const Dataset& train = data.train;
   if (game_.conditional()) game_.generator.class_names = train.class_names();
-  const Partition dealt = partition(
-      train.labels(), train.count(), train.classes(), game_.workers,
-      {.kind = settings.text("data.partition"), .skew = settings.number("data.skew", 0, 100), .seed = game_.seed});
+  const Partition dealt =
+      partition(train.labels(), train.count(), train.classes(), game_.workers, partition_options(settings));
   if (dealt.smallest() < game_.batch)
     fail(
         Fault::kUsage,

@@ -158,13 +158,19 @@ struct Trainer::Impl {
     for (auto& observer : observers) observer->logged(record);
   }
 
-  void evaluate() {
-    if (!evaluator) {
+  Evaluator& judge() {
+    if (!evaluator)
       evaluator = std::make_unique<Evaluator>(stage.device(), settings, data, scorer_watch, checkpoint_folder);
-    }
-    scores = evaluator->evaluate(
-        exhibit, algorithm->generators(), [&](int64_t i) { return algorithm->generator(i); }, stage.game().seed,
-        static_cast<uint64_t>(world().iteration()));
+    return *evaluator;
+  }
+
+  void evaluate() {
+    const std::vector<GeneratorMixture> mixtures = algorithm->mixtures();
+    const auto weights = [&](int64_t i) { return algorithm->generator(i); };
+    const auto iteration = static_cast<uint64_t>(world().iteration());
+    const int64_t count = algorithm->generators();
+    scores = mixtures.empty() ? judge().evaluate(exhibit, count, weights, stage.game().seed, iteration)
+                              : judge().evaluate(exhibit, count, weights, mixtures, stage.game().seed, iteration);
     for (auto& observer : observers) observer->evaluated(world().iteration(), seconds, *scores);
   }
 
@@ -278,6 +284,7 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
     work();
     start = Clock::now();
   };
+  if (run.algorithm->judges()) apart([&] { run.algorithm->judge_with(run.judge()); });
   while (run.world().iteration() < run.iterations && !stop && run.world().size() > 0) {
     run.world().next_iteration();
     run.algorithm->iterate();

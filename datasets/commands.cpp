@@ -136,8 +136,8 @@ std::string class_table(const Dataset& data, const Partition& partition) {
 
 std::string split(const Dataset& data, const std::string& folder, int64_t workers, const PartitionOptions& options) {
   const Partition parts = partition(data.labels(), data.count(), data.classes(), workers, options);
-  make_folder(folder);
-  for (int64_t n = 0; n < workers; ++n)
+  if (!folder.empty()) make_folder(folder);
+  for (int64_t n = 0; !folder.empty() && n < workers; ++n)
     write_packed(fs::path(folder) / fmt::format("worker-{}.safetensors", n), data,
                  fmt::format("train, worker {} of {}", n, workers), &parts.shards[static_cast<size_t>(n)]);
   return class_table(data, parts);

@@ -36,8 +36,8 @@ void preview(const Dataset& data, const std::string& path, const PreviewOptions&
 /// How many items of each class each worker holds, as text.
 std::string class_table(const Dataset& data, const Partition& partition);
 
-/// Deals the data to workers and writes one packed file for each, worker-0.safetensors and so on, into `folder`.
-/// Returns the class_table().
+/// Deals the data to workers and writes one packed file for each, worker-0.safetensors and so on, into `folder`; none
+/// for an empty `folder`. Returns the class_table().
 std::string split(const Dataset& data, const std::string& folder, int64_t workers, const PartitionOptions& options);
 
 }  // namespace agon

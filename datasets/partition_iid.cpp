@@ -1,18 +1,12 @@
 // "iid": a shuffled deck, dealt in equal parts. Each of the N workers gets m = floor(count / N) samples, as in MD-GAN
 // (Hardy et al. 2019, section III); up to N - 1 samples stay unused so that all have the same.
-#include <numeric>
-
 #include "datasets/partition.h"
-#include "engine/random.h"
 
 namespace agon {
 namespace {
 
 Partition deal_iid(const PartitionTask& task) {
-  std::vector<int32_t> deck(static_cast<size_t>(task.count));
-  std::iota(deck.begin(), deck.end(), 0);
-  HostRandom(task.options.seed, RandomStream::kPartition).shuffle(deck);
-
+  const std::vector<int32_t> deck = shuffled_deck(task);
   const int64_t share = task.count / task.workers;
   Partition result;
   for (int64_t n = 0; n < task.workers; ++n)

@@ -67,7 +67,7 @@ struct Fleet::Layout {
   int64_t gradient = 0;     // floats per replica of each of the two gradient buffers
   int64_t total() const { return activations + 2 * gradient; }
 
-  static Layout make(const Network& network, int64_t batch, int64_t groups, bool trains) {
+  static Layout make(const Network& network, int64_t batch, int64_t groups, bool backward) {
     Layout layout{.batch = batch, .groups = groups};
     int64_t end = 0, largest = network.input().size();
     int64_t previous = -1;
@@ -91,7 +91,7 @@ struct Fleet::Layout {
       layout.places.push_back(place);
     }
     layout.activations = end;
-    layout.gradient = trains ? aligned(largest * batch) : 0;
+    layout.gradient = backward ? aligned(largest * batch) : 0;
     return layout;
   }
 };
@@ -133,7 +133,8 @@ Fleet::Fleet(Fleet&&) noexcept = default;
 const Fleet::Layout& Fleet::layout(int64_t batch, int64_t groups) {
   for (const auto& known : layouts_)
     if (known->batch == batch && known->groups == groups) return *known;
-  layouts_.push_back(std::make_unique<Layout>(Layout::make(*network_, batch, groups, options_.trains)));
+  layouts_.push_back(
+      std::make_unique<Layout>(Layout::make(*network_, batch, groups, options_.trains || options_.differentiable)));
   return *layouts_.back();
 }
 
@@ -197,13 +198,14 @@ Tensor Fleet::step_output(size_t step) const {
   return t;
 }
 
-void Fleet::expect_training_pass() const {
-  if (!options_.trains || !latest_ || !latest_pass_.training)
+void Fleet::expect_training_pass(Grads wanted) const {
+  const bool can = options_.trains || (options_.differentiable && wanted == Grads::kInput);
+  if (!can || !latest_ || !latest_pass_.training)
     fail(Fault::kUsage, "the {} was asked for gradients without a forward pass in training mode", network_->name());
 }
 
 Tensor Fleet::output_gradient() {
-  expect_training_pass();
+  expect_training_pass(Grads::kInput);
   return {workspace() + latest_->activations, replicas_, latest_->batch, network_->output(), workspace_stride()};
 }
 
@@ -211,7 +213,7 @@ Tensor Fleet::backward(Grads wanted) { return backward(output_gradient(), wanted
 
 Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
   const auto learns = [](const Parameter& parameter) { return parameter.trained(); };
-  expect_training_pass();
+  expect_training_pass(wanted);
   const std::vector<Network::Step>& steps = network_->steps();
   const auto gradient_buffer = [&](int which, const Shape& shape) {
     return Tensor{workspace() + latest_->activations + which * latest_->gradient, replicas_, latest_->batch, shape,
@@ -403,7 +405,7 @@ Fleet::Memory Fleet::plan_memory(const Network& network, int64_t batch, int64_t 
   const int64_t P = network.parameters(), model = P + network.state();
   const int64_t moments = options.trains ? model_floats(network, options.optimiser, true) - model : 0;
   return {bytes(model), options.trains ? bytes(P) : 0, bytes(moments),
-          bytes(Layout::make(network, batch, groups, options.trains).total())};
+          bytes(Layout::make(network, batch, groups, options.trains || options.differentiable).total())};
 }
 
 int64_t Fleet::model_floats(const Network& network, const OptimiserOptions& optimiser, bool with_moments) {

@@ -29,6 +29,8 @@ struct FleetOptions {
   uint32_t init_stream = 0;  ///< keeps the initial weights of different networks apart
   bool same_start = true;    ///< all replicas start from the same weights
   bool trains = true;        ///< false: no gradients and moments (evaluation only)
+  /// With trains = false: input gradients can be asked for all the same (opponents that are held fixed).
+  bool differentiable = false;
 };
 
 /// R replicas of one network on a device. Every kind of number lives in one arena:
@@ -83,6 +85,7 @@ class Fleet {
   void set_steps(const std::vector<int32_t>& steps) { step_counts_.set(steps); }
   std::vector<float> learning_rates() const { return learning_rates_.host(); }
   void set_learning_rates(const std::vector<float>& rates) { learning_rates_.set(rates); }
+  Block<float> learning_rate_block() const { return {learning_rates_.data() + first_, 1}; }
   Block<int32_t> step_block() const { return {step_counts_.data() + first_, 1}; }
 
   std::vector<float> replica_weights(int64_t replica) const;  ///< [P], downloaded
@@ -122,7 +125,7 @@ class Fleet {
   int64_t workspace_stride() const { return workspace_.size() / capacity_; }
   float* workspace() const { return workspace_.data() + first_ * workspace_stride(); }
   LayerCall call(size_t step, const Layout& layout);
-  void expect_training_pass() const;
+  void expect_training_pass(Grads wanted) const;
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<const Network> network_;

@@ -23,6 +23,13 @@ struct GeneratorWeights {
   std::vector<float> weights, state;
 };
 
+/// A mixture of generators: a sample comes from members[i] with probability weights[i].
+struct GeneratorMixture {
+  std::vector<int64_t> members;
+  std::vector<double> weights;
+  int64_t holder = 0;  ///< whose it is: a worker's number
+};
+
 /// A generator to look at and to score, apart from any training: one replica, no gradients.
 class Generator {
  public:

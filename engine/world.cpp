@@ -137,6 +137,14 @@ void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& li
       if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer, wire));
 }
 
+void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
+                          const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats, MessageKind kind) {
+  for (size_t r = 0; r < living.size(); ++r)
+    for (int64_t other : neighbours[r])
+      if (other != static_cast<int64_t>(r))
+        plan.push_back(model_transfer(model_floats, kind, living[static_cast<size_t>(other)], living[r]));
+}
+
 void World::plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
                            MessageKind kind, Precision wire) {
   for (int64_t worker : living) plan.push_back(model_transfer(model_floats, kind, kServer, worker, wire));
@@ -270,6 +278,38 @@ void World::all_reduce_gradients(Fleet& models) {
   std::vector<Transfer> sent;
   plan_all_reduce(sent, hosts_, P);
   record_all(ledger_, sent);
+}
+
+void World::exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind) {
+  int64_t model_floats = 0;
+  for (const Fleet::Arena& arena : models.arenas()) model_floats += arena.count;
+  std::vector<Transfer> sent;
+  plan_exchange(sent, living_, neighbours, model_floats, kind);
+  record_all(ledger_, sent);
+}
+
+void World::select(const Fleet& from, Fleet& to, const std::vector<int64_t>& source, bool with_moments) {
+  auto rows = std::make_shared<ops::Mix::Rows>();
+  for (int64_t column : source) {
+    rows->begin.push_back(std::ssize(rows->column));
+    if (column >= 0) rows->column.push_back(column), rows->weight.push_back(1.f);
+  }
+  rows->begin.push_back(std::ssize(rows->column));
+  const std::vector<Fleet::Arena> sources = from.arenas();
+  for (const Fleet::Arena& arena : to.arenas()) {
+    const auto same = std::find_if(sources.begin(), sources.end(), [&](const auto& a) { return a.name == arena.name; });
+    if (arena.moment && !with_moments) continue;
+    device_->run(ops::Mix{arena.count, {same->data, same->count}, {arena.data, arena.count}, rows});
+  }
+  if (with_moments) {
+    const auto selected = [&](const auto& values, auto result) {
+      for (size_t r = 0; r < source.size(); ++r)
+        if (source[r] >= 0) result[r] = values[static_cast<size_t>(source[r])];
+      return result;
+    };
+    to.set_steps(selected(from.steps(), to.steps()));
+    to.set_learning_rates(selected(from.learning_rates(), to.learning_rates()));
+  }
 }
 
 }  // namespace agon

@@ -102,6 +102,14 @@ class World {
   /// passes 2 (N - 1) messages of a part of the gradients to the next one (Patarasuk & Yuan 2009).
   void all_reduce_gradients(Fleet& models);
 
+  /// Every worker sends its model, with its moments, to those that have it in their neighbourhood: neighbours[r] lists
+  /// the replicas that the r-th living worker wants, itself among them. Entered in the ledger; with all workers in one
+  /// process there is nothing to copy.
+  void exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind);
+  /// Copies without a message, of models that are where they are needed already: `to`'s replica r becomes `from`'s
+  /// replica source[r] (-1: it stays as it is), on request with moments, step count and learning rate.
+  void select(const Fleet& from, Fleet& to, const std::vector<int64_t>& source, bool with_moments);
+
   Ledger& ledger() { return ledger_; }
   const Ledger& ledger() const { return ledger_; }
   Device& device() const { return *device_; }
@@ -114,6 +122,9 @@ class World {
                            const Shape& shape, const Compression& compression = {});
   static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
                        int64_t model_floats, MessageKind kind, Route route, Precision wire = Precision::kFp32);
+  static void plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
+                            const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats,
+                            MessageKind kind);
   static void plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
                              MessageKind kind, Precision wire = Precision::kFp32);
   static void plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t gradients);

@@ -142,6 +142,10 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon data convert mnits a b.safetensors", 2, {"mnits", "mnist"}},
       {"agon data convert mnist nowhere b.safetensors", 3, {"nowhere"}},
       {"agon data info corrupt.safetensors", 3, {"corrupt.safetensors"}},
+      {"agon data split strokes", 2, {"a folder", "--preview"}},
+      {"agon data split strokes --preview --partition dirichet", 2, {"dirichet", "\"dirichlet\""}},
+      {"agon data split strokes --preview --workers 9 --partition one-class", 2, {"at least 10 workers"}},
+      {"agon train md-gan-ring-mlp --set data.partition=iit", 2, {"data.partition", "did you mean \"iid\"?"}},
       {"agon data synth stroke x.safetensors", 2, {"strokes"}},
       {"agon presets md-gan", 2, {"did you mean"}},
       {"agon report foreign --out r.html", 3, {"foreign", "run folder"}},
@@ -169,6 +173,10 @@ TEST_F(Cli, HelpAndListsGoToStdout) {
     EXPECT_EQ(outcome.err, "");
     EXPECT_GT(outcome.out.size(), 5u);
   }
+  // Who would get what, without a file being written.
+  const std::string table = run("agon data split strokes --preview --partition one-class --workers 20").out;
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 21) << table;
+  EXPECT_FALSE(fs::exists(folder_ / "worker-0.safetensors"));
   // What `presets NAME` prints is a settings file that means the same.
   EXPECT_EQ(run("agon presets md-gan-celeba-cnn > own.toml").code, 0);
   EXPECT_EQ(run("agon plan own.toml --json").last_line(), run("agon plan md-gan-celeba-cnn --json").last_line());

@@ -63,7 +63,7 @@ inline Summary train(const Settings& settings, const std::string& checkpoints = 
   return trainer.run();
 }
 
-/// Weights, running statistics and moments of every replica of every fleet, and the step counts.
+/// Weights, running statistics and moments of every replica of every fleet, step counts and learning rates.
 inline std::vector<float> everything(Algorithm& algorithm) {
   std::vector<float> all;
   for (const auto& [name, fleet] : algorithm.fleets()) {
@@ -74,7 +74,9 @@ inline std::vector<float> everything(Algorithm& algorithm) {
     }
     if (!fleet->trains()) continue;
     const std::vector<int32_t> steps = fleet->steps();
+    const std::vector<float> rates = fleet->learning_rates();
     all.insert(all.end(), steps.begin(), steps.begin() + fleet->replicas());
+    all.insert(all.end(), rates.begin(), rates.begin() + fleet->replicas());
   }
   return all;
 }

@@ -18,6 +18,14 @@ struct Run {
 };
 std::ostream& operator<<(std::ostream& out, const Run& run) { return out << run.name; }
 
+const std::vector<std::string> kGrid = {"algorithm.name=lipizzaner", "world.workers=4", "run.iterations=5",
+                                        "gan.same_start=false", "algorithm.fitness_batches=2"};
+
+std::vector<std::string> plus(std::vector<std::string> list, const std::vector<std::string>& more) {
+  list.insert(list.end(), more.begin(), more.end());
+  return list;
+}
+
 const std::vector<Run>& runs() {
   static const std::vector<Run> list = {
       {"md_gan", kRing, {"algorithm.kappa=2"}},
@@ -111,6 +119,14 @@ const std::vector<Run>& runs() {
        {"algorithm.name=local", "world.crash=[\"4:1\", \"7:0\"]", "world.join=[\"11:1\"]", "gan.same_start=false"}},
       {"standalone", kRing, {"algorithm.name=standalone", "world.workers=1", "gan.loss=least-squares"}},
       {"standalone_strokes", kStrokes, {"algorithm.name=standalone", "world.workers=1"}},
+      {"lipizzaner", kRing, kGrid},
+      {"lipizzaner_1x1", kRing, plus(kGrid, {"world.workers=1"})},
+      {"lipizzaner_mustangs_3x4_dieting", kRing,
+       plus(kGrid, {"world.workers=12", "algorithm.mustangs=true", "data.partition=diet", "data.share=0.3"})},
+      {"lipizzaner_as_shipped", kRing,
+       plus(kGrid, {"world.workers=9", "algorithm.as_shipped=true", "data.partition=diet", "run.iterations=3"})},
+      {"lipizzaner_crash_and_join", kStrokes,
+       plus(kGrid, {"world.workers=6", "world.crash=[\"1:1\", \"2:5\"]", "world.join=[\"3:1\"]"})},
   };
   return list;
 }
@@ -137,7 +153,9 @@ TEST_P(TrainingRun, LedgerEqualsPlan) {
   EXPECT_EQ(s.text("algorithm.name").starts_with("md-gan"), summary.ledger.total(MessageKind::kFeedback).bytes > 0);
   EXPECT_EQ(planned["parameters"]["generator"], summary.generator_parameters);
   Fleet::Memory held{};
-  for (const auto& [name, fleet] : trainer.algorithm().fleets()) {
+  std::vector<Fleet*> fleets = trainer.algorithm().work_fleets();
+  for (const auto& [name, fleet] : trainer.algorithm().fleets()) fleets.push_back(fleet);
+  for (const Fleet* fleet : fleets) {
     held.weights += fleet->memory().weights, held.gradients += fleet->memory().gradients;
     held.moments += fleet->memory().moments, held.activations += fleet->memory().activations;
   }
@@ -188,6 +206,7 @@ TEST_P(TrainingRun, ResumeEqualsUninterrupted) {
     EXPECT_EQ(summary.seconds_simulated, expected.seconds_simulated);
     EXPECT_EQ(summary.events.size(), expected.events.size());
     EXPECT_EQ(everything(second.algorithm()), expected_state);
+    EXPECT_EQ(second.algorithm().state(), whole.algorithm().state());
   }
 }
 
@@ -242,7 +261,7 @@ TEST(Plan, OrdinaryIterationIsOneBeforeTheFaults) {
 }
 
 TEST(Faults, EndsWhenNobodyIsLeft) {
-  for (const char* name : {"md-gan", "fl-gan", "local"}) {
+  for (const char* name : {"md-gan", "fl-gan", "local", "lipizzaner"}) {
     SCOPED_TRACE(name);
     ScratchFolder folder;
     const Settings s = settings_of(kRing, {fmt::format("algorithm.name={}", name), "world.workers=3",

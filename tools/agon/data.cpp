@@ -100,18 +100,31 @@ void add_split(CLI::App& data) {
     std::string source, folder;
     int64_t workers = 10;
     PartitionOptions options{.seed = 1};
+    bool preview = false;
   };
   const auto arguments = std::make_shared<Arguments>();
   CLI::App* command = data.add_subcommand("split", "Deals the training data to workers, a file for each");
   command->add_option("DATA", arguments->source, "A file, a folder, or strokes, ring, grid")->required();
-  command->add_option("FOLDER,--out", arguments->folder, "Where worker-0.safetensors and so on are written")
-      ->required();
+  command->add_option("FOLDER,--out", arguments->folder, "Where worker-0.safetensors and so on are written");
+  command->add_flag("--preview", arguments->preview, "Only print who would get what");
   command->add_option("--workers", arguments->workers, "N")->type_name("N");
   command->add_option("--partition", arguments->options.kind, listed(partition_kinds(), "or"))->type_name("KIND");
   command->add_option("--skew", arguments->options.skew, "Of partition skew, per cent")->type_name("PERCENT");
+  command->add_option("--alpha", arguments->options.alpha, "Of dirichlet and quantity: small is uneven")
+      ->type_name("ALPHA");
+  command->add_option("--smallest-shard", arguments->options.smallest_shard, "Of dirichlet and quantity: least items")
+      ->type_name("N");
+  command->add_option("--shards-per-worker", arguments->options.shards_per_worker, "Of shards")->type_name("N");
+  command->add_option("--share", arguments->options.share, "Of diet, from 0 to 1")->type_name("SHARE");
   command->add_option("--seed", arguments->options.seed, "Of the deal; a run's is run.seed")->type_name("S");
-  command->footer("Example:\n  agon data split mnist/ shards/ --workers 3 --partition skew --skew 60");
+  command->footer(
+      "Examples:\n"
+      "  agon data split mnist/ shards/ --workers 3 --partition skew --skew 60\n"
+      "  agon data split mnist/ --preview --workers 10 --partition dirichlet --alpha 0.1");
   command->callback([arguments] {
+    if (arguments->folder.empty() != arguments->preview)
+      fail(Fault::kUsage, "agon data split expects either a folder to write to or --preview, {}",
+           arguments->preview ? "and got both" : "and got neither");
     fmt::print("{}",
                split(open_named(arguments->source).train, arguments->folder, arguments->workers, arguments->options));
   });

@@ -1,0 +1,517 @@
+// Lipizzaner: spatial coevolution of GANs on a torus of cells (Schmiedlechner, Ng, Al-Dujaili, Hemberg & O'Reilly 2018;
+// Al-Dujaili, Schmiedlechner, Hemberg & O'Reilly 2018).
+//
+// A cell is a worker. It owns a generator u and a discriminator v, and knows copies of its neighbours' as of the last
+// exchange. One iteration is one epoch of every cell. Because all cells exchange at the same time, the copies are the
+// cells' own models, read only while their trained copies change: the neighbourhood of all cells is selection rows over
+// one fleet, and an epoch of the whole grid is one batched program.
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "algorithms/evaluation.h"
+#include "algorithms/lipizzaner_plan.h"
+
+namespace agon {
+namespace {
+
+/// What is drawn at random on the host, for a cell in a moment of the run.
+enum Draw : uint32_t { kTournamentG, kTournamentD, kMixture, kLoss, kRateG, kRateD, kRivalG, kRivalD };
+
+/// Losses of Mustangs (Toutouh, Hemberg & O'Reilly 2019), one of which a cell draws for its generator in each epoch.
+constexpr ops::GanLossKind kMustangs[] = {ops::GanLossKind::kMinimax, ops::GanLossKind::kLeastSquares,
+                                          ops::GanLossKind::kNonSaturating};
+
+class Lipizzaner final : public Algorithm {
+ public:
+  explicit Lipizzaner(Stage& stage)
+      : stage_(stage),
+        world_(stage.world()),
+        game_(stage.game()),
+        plan_(stage.settings(), game_, stage.shards().mean_size()),
+        generators_(fleet(game_.generator.network, game_.generator_options)),
+        discriminators_(fleet(game_.discriminator, game_.discriminator_options)),
+        u_(fleet(game_.generator.network, game_.generator_options)),
+        v_(fleet(game_.discriminator, game_.discriminator_options)),
+        rival_u_(fleet(game_.generator.network, rival(game_.generator_options, /*differentiable=*/false))),
+        rival_v_(fleet(game_.discriminator, rival(game_.discriminator_options, /*differentiable=*/true))),
+        noise_(stage.device(), game_.workers, game_.batch, {1, 1, game_.generator.latent}, game_.conditional()),
+        both_(stage.device(), game_.workers, 2 * game_.batch, game_.sample(), game_.conditional()),
+        unused_(stage.device(), game_.workers, game_.batch, game_.discriminator->output()),
+        slopes_(stage.device(), std::ssize(kMustangs) * game_.workers, game_.batch, game_.discriminator->output()),
+        loss_u_(stage.device(), std::ssize(kMustangs) * game_.workers),
+        loss_v_(stage.device(), game_.workers),
+        moment_(stage.device(), 1),
+        first_cell_(stage.device(), game_.workers),
+        exhibit_(stage.device(), game_.generator, generator(0)) {}
+
+  void iterate() override {
+    begin_epoch();
+
+    // Every pair of a neighbourhood plays on the cell's sample S of real data; a tournament picks u and v to train.
+    const Fitness before = play_neighbourhoods();
+    const std::vector<int64_t> picked_u = pick(before.u, kTournamentG), picked_v = pick(before.v, kTournamentD);
+    world_.select(generators_, u_, replicas(picked_u), /*with_moments=*/true);
+    world_.select(discriminators_, v_, replicas(picked_v), /*with_moments=*/true);
+
+    // SGD, of the two picked against each other or random others of the neighbourhood, and Gaussian steps of their
+    // learning rates.
+    const Rates rates_u = mutate_rates(u_, game_.generator_options, kRateG);
+    const Rates rates_v = mutate_rates(v_, game_.discriminator_options, kRateD);
+    for (int64_t t = 0; t < plan_.batches; ++t) {
+      train_generators(t, rates_u, picked_v);
+      if (t % (options().skip + 1) == 0) train_discriminators(t, rates_v, picked_u);
+    }
+
+    // The trained one takes the cell's place if it does strictly better than its present holder.
+    replace(before, play_trained());
+    exchange();
+    evolve_mixtures();
+    add_up_losses();
+  }
+
+  const AlgorithmPlan& plan() const override { return plan_; }
+  int64_t generators() const override { return generators_.replicas(); }
+  GeneratorWeights generator(int64_t index) const override {
+    return {generators_.replica_weights(index), generators_.replica_state(index)};
+  }
+  /// Each cell's mixture of its neighbourhood's generators.
+  std::vector<GeneratorMixture> mixtures() const override {
+    std::vector<GeneratorMixture> list;
+    for (int64_t cell : world_.living()) {
+      list.push_back(mixture(cell));
+      for (int64_t& member : list.back().members) member = world_.replica_of(member);
+    }
+    return list;
+  }
+  std::map<std::string, Fleet*> fleets() override {
+    return {{"generators", &generators_}, {"discriminators", &discriminators_}};
+  }
+  std::vector<Fleet*> work_fleets() override { return {&u_, &v_, &rival_u_, &rival_v_}; }
+  nlohmann::json state() const override {
+    nlohmann::json list = nlohmann::json::array();
+    for (const auto& [cell, mixture] : mixtures_) list.push_back({cell, mixture.members, mixture.weights});
+    return list;
+  }
+  void restore(const nlohmann::json& state) override {
+    mixtures_.clear();
+    for (const auto& entry : state) {
+      const auto cell = entry.at(0).get<int64_t>();
+      mixtures_[cell] = {entry.at(1).get<std::vector<int64_t>>(), entry.at(2).get<std::vector<double>>(), cell};
+    }
+    for (Fleet* fleet : work_fleets()) fleet->set_replicas(generators_.replicas());
+  }
+  bool judges() const override { return true; }
+  void judge_with(Evaluator& evaluator) override { evaluator_ = evaluator.measures() ? &evaluator : nullptr; }
+  Losses losses() override {
+    const Losses mean{learned_ ? sum_v_ / static_cast<double>(learned_) : 0,
+                      judged_ ? sum_u_ / static_cast<double>(judged_) : 0};
+    sum_u_ = sum_v_ = 0, learned_ = judged_ = 0;
+    return mean;
+  }
+  void worker_lost(int64_t worker) override {
+    if (generators_.replicas() == 1) return;  // the last one's models stay, to be looked at
+    for (const auto& [name, fleet] : fleets()) remove_worker(world_, *fleet, worker);
+    for (Fleet* fleet : work_fleets()) fleet->set_replicas(generators_.replicas());
+    mixtures_.erase(worker);
+  }
+  void worker_joined(int64_t worker, int64_t like) override {
+    for (const auto& [name, fleet] : fleets()) insert_worker(world_, *fleet, worker, like);
+    for (Fleet* fleet : work_fleets()) fleet->set_replicas(generators_.replicas());
+  }
+
+ private:
+  using Table = std::vector<std::vector<double>>;  // [cell][member of its neighbourhood]
+  /// Mean losses: of the generators and the discriminators of each neighbourhood, lower is better.
+  struct Fitness {
+    Table u, v;
+  };
+  using Rates = Buffer<float>;  // [batches, N]
+
+  const LipizzanerOptions& options() const { return plan_.options; }
+  int64_t N() const { return world_.size(); }
+
+  Fleet fleet(std::shared_ptr<const Network> network, FleetOptions options) const {
+    options.replicas = game_.workers;
+    options.split = game_.workers == 1;
+    if (plan_.options.as_shipped) options.same_start = true;  // all cells have the same seed
+    return Fleet(stage_.device(), std::move(network), options);
+  }
+  static FleetOptions rival(FleetOptions options, bool differentiable) {
+    options.trains = false, options.differentiable = differentiable;
+    return options;
+  }
+
+  /// Moments count what is drawn at random: (iteration, number within it), for the device and for the host.
+  void begin_epoch() {
+    now_ = static_cast<uint64_t>(world_.iteration()) << 24;
+    moment_.set(std::span<const uint64_t>(&now_, 1));
+    neighbourhoods_ = options().neighbourhoods(world_.living());
+    kinds_.clear();
+    for (int64_t r = 0; r < N(); ++r) {
+      HostRandom random = host_random(r, kLoss);
+      kinds_.push_back(options().mustangs ? random.below(std::ssize(kMustangs)) : 0);
+    }
+  }
+  void next_moment() {
+    ++now_;
+    world_.device().run(ops::Advance{moment_.data()});
+  }
+  RandomKey key(RandomStream stream, uint32_t draw = 0) const {
+    RandomKey key = world_.worker_key(stream, draw);
+    key.iteration = moment_.data();
+    return key;
+  }
+  HostRandom host_random(int64_t replica, Draw draw) const {
+    return HostRandom(game_.seed, RandomStream::kAlgorithm,
+                      static_cast<uint32_t>(world_.living()[static_cast<size_t>(replica)]), now_, draw);
+  }
+
+  /// G(z) of every cell, on fresh noise.
+  Batch generate(Fleet& generators) {
+    const Batch z = noise_.view(N());
+    world_.device().run(ops::RandomFill{.kind = ops::RandomFill::Kind::kNormal,
+                                        .replicas = N(),
+                                        .count = z.x.size_per_replica(),
+                                        .y = z.x.block(),
+                                        .key = key(RandomStream::kNoise)});
+    if (z.y)
+      world_.device().run(ops::RandomLabels{.replicas = N(),
+                                            .count = z.y.batch,
+                                            .classes = game_.generator.classes,
+                                            .y = z.y.block(),
+                                            .key = key(RandomStream::kLabels)});
+    return {generators.forward(z.x, {.labels = z.y, .key = key(RandomStream::kDropout, 0)}), z.y};
+  }
+  Tensor judge(Fleet& discriminators, const Tensor& x, int64_t groups = 1) {
+    return discriminators.forward(x, {.groups = groups, .key = key(RandomStream::kDropout, 1)});
+  }
+  ops::GanLoss loss(ops::GanRole role, const Tensor& logits, const Labels& labels, const Tensor& slope,
+                    float* sums) const {
+    ops::GanLoss op = game_.loss;
+    op.role = role, op.replicas = N(), op.batch = logits.batch;
+    op.logits = logits.block(), op.labels = labels.block(), op.dlogits = slope.block();
+    op.loss = {sums, 1};
+    return op;
+  }
+
+  /// A row for each cell: the i-th member of its neighbourhood; of a smaller neighbourhood, itself.
+  std::vector<int64_t> members(int64_t i) const {
+    std::vector<int64_t> rows;
+    for (const auto& all : neighbourhoods_) rows.push_back(i < std::ssize(all) ? all[static_cast<size_t>(i)] : all[0]);
+    return rows;
+  }
+  int64_t largest_neighbourhood() const {
+    size_t largest = 0;
+    for (const auto& all : neighbourhoods_) largest = std::max(largest, all.size());
+    return static_cast<int64_t>(largest);
+  }
+
+  // ---- Fitness ------------------------------------------------------------------------------------------------------
+
+  /// Plays one batch after the other of u against v, each on fresh noise, and adds up both sides' losses.
+  void play(Fleet& u, Fleet& v, float* sums_u, float* sums_v) {
+    for (int64_t s = 0; s < options().fitness_batches; ++s, next_moment()) {
+      const Batch fake = generate(u);
+      const Tensor logits = judge(v, fake.x);
+      world_.device().run(loss(ops::GanRole::kGenerator, logits, fake.y, unused_, sums_u));
+      world_.device().run(loss(ops::GanRole::kFake, logits, fake.y, unused_, sums_v));
+    }
+  }
+  /// Adds up v's losses on the sample S of this iteration.
+  void play_real(Fleet& v, float* sums) {
+    const auto S = static_cast<uint32_t>(options().fitness_batches);
+    for (uint32_t s = 0; s < S; ++s, next_moment()) {
+      const Batch real = both_.view(N()).rows(0, game_.batch);
+      stage_.shards().sample(data_key(RandomStream::kAlgorithm, s), S, real);
+      world_.device().run(loss(ops::GanRole::kReal, judge(v, real.x), real.y, unused_, sums));
+    }
+  }
+
+  Fitness play_neighbourhoods() {
+    const int64_t n = largest_neighbourhood();
+    Buffer<float> u(stage_.device(), n * n * N()), v(stage_.device(), n * n * N()), real(stage_.device(), n * N());
+    for (int64_t j = 0; j < n; ++j) {
+      world_.select(discriminators_, rival_v_, members(j), false);
+      play_real(rival_v_, real.data() + j * N());
+      for (int64_t i = 0; i < n; ++i) {
+        world_.select(generators_, rival_u_, members(i), false);
+        play(rival_u_, rival_v_, u.data() + (i * n + j) * N(), v.data() + (j * n + i) * N());
+      }
+    }
+    return fitness(u.host(), v.host(), real.host(), n);
+  }
+  /// The trained pair against the same opponents, on the same S.
+  Fitness play_trained() {
+    const int64_t n = largest_neighbourhood();
+    Buffer<float> u(stage_.device(), n * N()), v(stage_.device(), n * N()), real(stage_.device(), N());
+    Buffer<float> others(stage_.device(), N());  // how the rivals do is not asked for
+    play_real(v_, real.data());
+    for (int64_t k = 0; k < n; ++k) {
+      world_.select(discriminators_, rival_v_, members(k), false);
+      world_.select(generators_, rival_u_, members(k), false);
+      play(u_, rival_v_, u.data() + k * N(), others.data());
+      play(rival_u_, v_, others.data(), v.data() + k * N());
+    }
+    return fitness(u.host(), v.host(), real.host(), 1);
+  }
+  /// Means from sums u, v [players][opponents][N] and real [players][N], over the opponents that a cell really has.
+  Fitness fitness(const std::vector<float>& u, const std::vector<float>& v, const std::vector<float>& real,
+                  int64_t players) const {
+    const auto cells = static_cast<size_t>(N()), width = u.size() / static_cast<size_t>(players);
+    const double batches = static_cast<double>(options().fitness_batches);
+    Fitness result{Table(cells), Table(cells)};
+    for (size_t r = 0; r < cells; ++r) {
+      const size_t opponents = neighbourhoods_[r].size();
+      for (size_t i = 0; i < std::min(opponents, static_cast<size_t>(players)); ++i) {
+        double sum_u = 0, sum_v = 0;
+        for (size_t k = 0; k < opponents; ++k)
+          sum_u += u[i * width + k * cells + r], sum_v += v[i * width + k * cells + r];
+        const double games = batches * static_cast<double>(opponents);
+        result.u[r].push_back(sum_u / games);
+        result.v[r].push_back(sum_v / games + real[i * cells + r] / batches);
+      }
+    }
+    return result;
+  }
+
+  // ---- Selection and replacement ------------------------------------------------------------------------------------
+
+  /// For each cell which member of its neighbourhood is trained; without selection its own.
+  std::vector<int64_t> pick(const Table& loss, Draw draw) const {
+    std::vector<int64_t> picked;
+    for (int64_t r = 0; r < N(); ++r) {
+      HostRandom random = host_random(r, draw);
+      picked.push_back(
+          options().selection ? agon::tournament(loss[static_cast<size_t>(r)], options().tournament, random) : 0);
+    }
+    return picked;
+  }
+  std::vector<int64_t> replicas(const std::vector<int64_t>& picked) const {
+    std::vector<int64_t> rows;
+    for (size_t r = 0; r < picked.size(); ++r) rows.push_back(neighbourhoods_[r][static_cast<size_t>(picked[r])]);
+    return rows;
+  }
+  void replace(const Fitness& before, const Fitness& trained) {
+    std::vector<int64_t> rows_u, rows_v;
+    for (size_t r = 0; r < before.u.size(); ++r) {
+      const auto better = [&](const Table& now, const Table& then) {
+        return !options().selection || now[r].front() < then[r].front() ? static_cast<int64_t>(r) : -1;
+      };
+      rows_u.push_back(better(trained.u, before.u));
+      rows_v.push_back(better(trained.v, before.v));
+    }
+    world_.select(u_, generators_, rows_u, true);
+    world_.select(v_, discriminators_, rows_v, true);
+  }
+  void exchange() {
+    world_.exchange(generators_, neighbourhoods_, MessageKind::kGenerators);
+    world_.exchange(discriminators_, neighbourhoods_, MessageKind::kDiscriminators);
+    for (const Transfer& control : plan_.controls(world_.living())) world_.ledger().record(control);
+  }
+
+  // ---- Training -----------------------------------------------------------------------------------------------------
+
+  /// Learning rates [batches, N] of this epoch, each mutated from the one before. The authors' program loses them when
+  /// it restores Adam's state.
+  Rates mutate_rates(const Fleet& fleet, const FleetOptions& network, Draw draw) const {
+    const std::vector<float> start = fleet.learning_rates();
+    std::vector<float> all(static_cast<size_t>(plan_.batches * N()));
+    for (int64_t r = 0; r < N(); ++r) {
+      HostRandom random = host_random(r, draw);
+      double rate = start[static_cast<size_t>(r)];
+      for (int64_t t = 0; t < plan_.batches; ++t) {
+        if (!options().as_shipped)
+          rate = mutated_rate(rate, network.optimiser.learning_rate, options().rate_scale, options().rate_probability,
+                              random);
+        all[static_cast<size_t>(t * N() + r)] = static_cast<float>(rate);
+      }
+    }
+    Rates rates(stage_.device(), std::ssize(all));
+    rates.set(all);
+    return rates;
+  }
+  void set_rates(Fleet& fleet, const Rates& rates, int64_t t) const {
+    world_.device().copy(fleet.learning_rate_block().data, rates.data() + t * N(),
+                         static_cast<size_t>(N()) * sizeof(float));
+  }
+  /// Each cell's opponent: the other one picked, or a random member of its neighbourhood. Of the one that was picked
+  /// its copy in training takes the place.
+  void draw_rivals(const Fleet& population, const Fleet& trained, const std::vector<int64_t>& picked, Draw draw,
+                   Fleet& rivals) {
+    std::vector<int64_t> still, learning;
+    for (int64_t r = 0; r < N(); ++r) {
+      const auto& all = neighbourhoods_[static_cast<size_t>(r)];
+      const int64_t member =
+          options().all_opponents ? host_random(r, draw).below(std::ssize(all)) : picked[static_cast<size_t>(r)];
+      const bool live = member == picked[static_cast<size_t>(r)];
+      learning.push_back(live ? r : -1);
+      still.push_back(live ? -1 : all[static_cast<size_t>(member)]);
+    }
+    world_.select(population, rivals, still, false);
+    world_.select(trained, rivals, learning, false);
+  }
+
+  /// One step of every u against one discriminator of its neighbourhood.
+  void train_generators(int64_t t, const Rates& rates, const std::vector<int64_t>& picked_v) {
+    set_rates(u_, rates, t);
+    draw_rivals(discriminators_, v_, picked_v, kRivalG, rival_v_);
+    const Batch fake = generate(u_);
+    const Tensor logits = judge(rival_v_, fake.x), slope = rival_v_.output_gradient();
+    if (!options().mustangs) {
+      world_.device().run(loss(ops::GanRole::kGenerator, logits, fake.y, slope, loss_u_.data()));
+    } else {
+      mustangs_loss(logits, fake.y, slope);
+    }
+    u_.backward(rival_v_.backward(Grads::kInput), Grads::kParams);
+    u_.step(1.0 / static_cast<double>(game_.batch));
+    judged_ += N();
+    next_moment();
+  }
+  /// All three losses, of which each cell takes the gradient of its own.
+  void mustangs_loss(const Tensor& logits, const Labels& labels, const Tensor& slope) {
+    auto rows = std::make_shared<ops::Mix::Rows>();
+    for (int64_t k = 0; k < std::ssize(kMustangs); ++k) {
+      Tensor own = slopes_.view();
+      own.data += k * N() * own.stride;
+      ops::GanLoss op = loss(ops::GanRole::kGenerator, logits, labels, own, loss_u_.data() + k * N());
+      op.kind = kMustangs[k];
+      world_.device().run(op);
+    }
+    for (int64_t r = 0; r < N(); ++r) {
+      rows->begin.push_back(r);
+      rows->column.push_back(kinds_[static_cast<size_t>(r)] * N() + r);
+      rows->weight.push_back(1.f);
+    }
+    rows->begin.push_back(N());
+    world_.device().run(ops::Mix{slope.size_per_replica(), slopes_.view().block(), slope.block(), rows});
+  }
+
+  /// One step of every v on a real batch, and on one of a generator of its neighbourhood.
+  void train_discriminators(int64_t t, const Rates& rates, const std::vector<int64_t>& picked_u) {
+    const int64_t b = game_.batch;
+    const Batch both = both_.view(N()), real = both.rows(0, b), fake = both.rows(b, b);
+    set_rates(v_, rates, t);
+    draw_rivals(generators_, u_, picked_u, kRivalD, rival_u_);
+    copy(world_.device(), generate(rival_u_), fake);
+    stage_.shards().sample(data_key(RandomStream::kSamples, static_cast<uint32_t>(t)),
+                           static_cast<uint32_t>(plan_.batches), real);
+    const Tensor logits = judge(v_, both.x, /*groups=*/2), slope = v_.output_gradient();
+    ops::GanLoss on_real = loss(ops::GanRole::kReal, logits.rows(0, b), real.y, slope.rows(0, b), loss_v_.data());
+    ops::GanLoss on_fake = loss(ops::GanRole::kFake, logits.rows(b, b), fake.y, slope.rows(b, b), loss_v_.data());
+    on_real.scale = on_fake.scale = 1.f / static_cast<float>(b);
+    world_.device().run(on_real);
+    world_.device().run(on_fake);
+    v_.backward(Grads::kParams);
+    v_.step();
+    learned_ += N();
+    next_moment();
+  }
+  /// Of real data; the authors' cells all read the same batches.
+  RandomKey data_key(RandomStream stream, uint32_t draw) const {
+    RandomKey key = world_.worker_key(stream, draw);
+    if (options().as_shipped) key.workers = first_cell_.data();
+    return key;
+  }
+  void add_up_losses() {
+    const std::vector<float> u = loss_u_.host(), v = loss_v_.host();
+    for (int64_t r = 0; r < N(); ++r) {
+      sum_u_ += u[static_cast<size_t>(kinds_[static_cast<size_t>(r)] * N() + r)];
+      sum_v_ += v[static_cast<size_t>(r)];
+    }
+    loss_u_.set(std::vector<float>(u.size(), 0.f));
+    loss_v_.set(std::vector<float>(v.size(), 0.f));
+  }
+
+  // ---- Mixtures -----------------------------------------------------------------------------------------------------
+
+  /// Of cells, not replicas; who has joined or was lost since the last epoch is taken in or out.
+  GeneratorMixture mixture(int64_t cell) const {
+    const std::vector<int64_t> members = options().torus.neighbourhood(cell, world_.living(), options().as_shipped);
+    const auto known = mixtures_.find(cell);
+    return with_members(known == mixtures_.end() ? GeneratorMixture{{}, {}, cell} : known->second, members);
+  }
+  /// A (1+1) evolution strategy: a child of each cell's weights takes their place if its samples are strictly closer to
+  /// real data. Every generator's samples are drawn once; a mixture takes from each in proportion to its weight.
+  void evolve_mixtures() {
+    if (!evaluator_) return;
+    std::vector<Evaluator::Rows> samples;
+    for (int64_t r = 0; r < N(); ++r) {
+      exhibit_.set(generator(r));
+      samples.push_back(evaluator_->look(exhibit_, game_.seed, now_));
+    }
+    for (int64_t r = 0; r < N(); ++r) {
+      const int64_t cell = world_.living()[static_cast<size_t>(r)];
+      HostRandom random = host_random(r, kMixture);
+      GeneratorMixture parent = mixture(cell), child = parent;
+      child.weights = mutated_weights(parent.weights, options().mixture_sigma, random);
+      const auto distance = [&](const GeneratorMixture& mixture) {
+        Evaluator::Rows rows{samples.front().count, samples.front().width, {}};
+        const std::vector<size_t> from = sampled_members(mixture, rows.count, random);
+        for (size_t i = 0; i < from.size(); ++i) {
+          const auto& source = samples[static_cast<size_t>(world_.replica_of(mixture.members[from[i]]))].values;
+          const auto begin = source.begin() + static_cast<std::ptrdiff_t>(i) * rows.width;
+          rows.values.insert(rows.values.end(), begin, begin + rows.width);
+        }
+        return evaluator_->distance(rows);
+      };
+      mixtures_[cell] = distance(child) < distance(parent) ? child : parent;
+    }
+  }
+
+  Stage& stage_;
+  World& world_;
+  const GamePlan& game_;
+  const LipizzanerPlan plan_;
+  Fleet generators_, discriminators_;  // [N] the cells' own, which their neighbours have copies of
+  Fleet u_, v_;                        // [N] the pair that each cell trains
+  Fleet rival_u_, rival_v_;            // [N] an opponent for each cell, held fixed
+  BatchBuffer noise_, both_;           // [N, b] z; [N, 2b] real, then generated
+  TensorBuffer unused_, slopes_;       // [N, b] of losses that nothing learns from; [3 N, b] of Mustangs' losses
+  Buffer<float> loss_u_, loss_v_;      // [3 N] by Mustangs' losses, [N]: sums of this epoch
+  Buffer<uint64_t> moment_;            // [1]
+  Buffer<uint32_t> first_cell_;        // [N] zeros
+  Generator exhibit_;
+  Evaluator* evaluator_ = nullptr;
+  std::map<int64_t, GeneratorMixture> mixtures_;  // by cell
+  // Of the present epoch.
+  uint64_t now_ = 0;
+  std::vector<std::vector<int64_t>> neighbourhoods_;  // replicas
+  std::vector<int64_t> kinds_;                        // of Mustangs' losses
+  // Since losses() was called.
+  double sum_u_ = 0, sum_v_ = 0;
+  int64_t learned_ = 0, judged_ = 0;
+};
+
+const AlgorithmRegistration registration{
+    {"lipizzaner",
+     "spatial coevolution: a GAN in every cell of a torus, that learns from its neighbours (Schmiedlechner et al. "
+     "2018)",
+     {{"run.iterations", "200", "epochs of every cell's data"},
+      {"run.evaluate_every", "10", "epochs between scores; 0: never"},
+      {"run.log_every", "1", "epochs between log lines; losses are checked for NaN there; 0: never"},
+      {"run.sample_every", "10", "epochs between sample pictures; 0: only at the end"},
+      {"run.checkpoint_every", "10", "epochs between checkpoints; 0: only when interrupted, and at the end"},
+      {"world.workers", "9", "N: cells of the grid"},
+      {"algorithm.rows", "0", "rows of the grid of world.workers cells; 0: the most square grid"},
+      {"algorithm.selection", "true", "a tournament picks whom a cell trains; false: its own pair"},
+      {"algorithm.opponents",
+       "\"picked\"",
+       "whom the trained ones learn against: each other, or each batch a random member of the neighbourhood",
+       {"picked", "neighbourhood"}},
+      {"algorithm.tournament", "2", "members of a tournament"},
+      {"algorithm.fitness_batches", "10", "fitness is a mean over so many batches"},
+      {"algorithm.skip_discriminator", "1", "batches without a step of D between two with one"},
+      {"algorithm.rate_mutation", "1e-4", "learning rates: scale of their Gaussian mutation, in units of the first"},
+      {"algorithm.rate_probability", "0.5", "learning rates: how probable a mutation is, each batch"},
+      {"algorithm.mixture_sigma", "0.01", "mixture weights: standard deviation of their mutation; needs a scorer"},
+      {"algorithm.mustangs", "false", "each epoch a cell draws G's loss: minimax, least squares or non-saturating"},
+      {"algorithm.as_shipped", "false",
+       "as the authors' program: mirrored neighbours, one start and one data order for all, learning rates that stay"}},
+     [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
+       return std::make_unique<LipizzanerPlan>(settings, game, mean_shard);
+     },
+     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<Lipizzaner>(stage); }}};
+
+}  // namespace
+}  // namespace agon
