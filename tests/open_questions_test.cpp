@@ -186,7 +186,10 @@ TEST(Roaming, DiscriminatorsTravelAmongWorkers) {
 
 TEST(Learning, OpenQuestionsCoverTheRing) {
   for (const std::vector<std::string>& overrides : std::vector<std::vector<std::string>>{
-           {"algorithm.name=md-gan-async", "algorithm.staleness_power=0.5"},
+           // Between two steps of a worker's D the generator makes one for each worker: D needs more steps, G smaller
+           // ones.
+           {"algorithm.name=md-gan-async", "algorithm.local_steps=3", "generator.learning_rate=5e-4",
+            "run.iterations=30000"},
            {"algorithm.compress_batches=int8", "algorithm.compress_feedback=int8"},
            {"algorithm.liars=1", "algorithm.lie_scale=10", "algorithm.aggregation=median", "world.workers=5"},
            {"algorithm.discriminators=2", "algorithm.swap_moments=travel"}}) {
