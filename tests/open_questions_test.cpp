@@ -188,8 +188,8 @@ TEST(Learning, OpenQuestionsCoverTheRing) {
   for (const std::vector<std::string>& overrides : std::vector<std::vector<std::string>>{
            // Between two steps of a worker's D the generator makes one for each worker: D needs more steps, G smaller
            // ones.
-           {"algorithm.name=md-gan-async", "algorithm.local_steps=3", "generator.learning_rate=5e-4",
-            "run.iterations=30000"},
+           {"algorithm.name=md-gan-async", "algorithm.staleness_power=0.5", "algorithm.local_steps=3",
+            "generator.learning_rate=5e-4", "run.iterations=60000"},
            {"algorithm.compress_batches=int8", "algorithm.compress_feedback=int8"},
            {"algorithm.liars=1", "algorithm.lie_scale=10", "algorithm.aggregation=median", "world.workers=5"},
            {"algorithm.discriminators=2", "algorithm.swap_moments=travel"}}) {
