@@ -2,8 +2,8 @@
 #include "kernels/cuda/graphs.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -103,9 +103,7 @@ std::vector<DeviceMixing> Graphs::upload_matrices(const std::vector<Operation>& 
     std::vector<int32_t> words;  // begin, column, target, weight: all of 4 bytes
     for (const auto* part : {&plan->begin, &plan->column, &plan->target})
       words.insert(words.end(), part->begin(), part->end());
-    const size_t numbers = words.size();
-    words.resize(numbers + plan->weight.size());
-    std::memcpy(words.data() + numbers, plan->weight.data(), plan->weight.size() * sizeof(float));
+    for (const float weight : plan->weight) words.push_back(std::bit_cast<int32_t>(weight));
     DeviceMixing& mixing = list.emplace_back();
     mixing.route = plan->route;
     if (plan->route == Route::kNothing) continue;
