@@ -56,6 +56,8 @@ class AlgorithmPlan {
   /// Global iteration `iteration` (from 1) among the workers `living`, phase by phase, with the messages that the paper
   /// counts: what the ledger must equal, and what simulated time follows from.
   virtual std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const = 0;
+  /// Whom an iteration ends for: simulated time is that of the last of them, and of the server.
+  virtual std::vector<int64_t> awaited(const std::vector<int64_t>& living) const { return living; }
   /// The messages of all phases.
   static std::vector<Transfer> messages(const std::vector<Phase>& phases);
   /// The models that `like` sends to a worker that joins.
@@ -95,6 +97,14 @@ class Algorithm {
   /// True if iterate() asks for scores: then judge_with() is called before the first.
   virtual bool judges() const { return false; }
   virtual void judge_with(Evaluator& evaluator) { (void)evaluator; }
+
+  /// Other numbers on the device that the state of training consists of, by name: floats, or integers of 32 bits.
+  struct Array {
+    void* data;
+    int64_t count;
+    bool integers = false;
+  };
+  virtual std::map<std::string, Array> arrays() { return {}; }
 
   /// Mean losses since the last call, for the progress line.
   struct Losses {

@@ -76,6 +76,20 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
     writer.add(name + ".steps", "I32", {std::ssize(step)}, step.data());
     writer.add(name + ".learning_rates", "F32", {std::ssize(rate)}, rate.data());
   }
+  std::map<std::string, std::vector<int32_t>> integers;
+  for (const auto& [name, array] : algorithm.arrays()) {
+    if (array.integers) {
+      std::vector<int32_t>& values = integers[name];
+      values.resize(static_cast<size_t>(array.count));
+      world.device().download(values.data(), array.data, values.size() * sizeof(int32_t));
+      writer.add(name, "I32", {array.count}, values.data());
+    } else {
+      writer.add_streamed(name, "F32", {array.count}, [&world, array, name](const auto& sink) {
+        stream_floats(world.device(), static_cast<const float*>(array.data), array.count, "the " + name,
+                      world.iteration(), sink);
+      });
+    }
+  }
   const nlohmann::json description = {{"iteration", world.iteration()},
                                       {"living", world.living()},
                                       {"ledger", world.ledger().entries_json()},
@@ -125,6 +139,10 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
           fleet->set_steps(read_array<int32_t>(file, name + ".steps", "I32", {fleet->capacity()}));
           fleet->set_learning_rates(read_array<float>(file, name + ".learning_rates", "F32", {fleet->capacity()}));
         }
+      }
+      for (const auto& [name, array] : algorithm.arrays()) {
+        const SafeTensor& tensor = file.at(name, array.integers ? "I32" : "F32", {array.count});
+        world.device().upload(array.data, tensor.data, tensor.bytes);
       }
       world.set_living(living);
       world.set_iteration(description.at("iteration").get<int64_t>());

@@ -76,7 +76,7 @@ std::vector<double> SimulatedClock::arrivals(const AlgorithmPlan::Phase& phase, 
 }
 
 void SimulatedClock::advance(const std::vector<AlgorithmPlan::Phase>& phases, int64_t iteration,
-                             const std::vector<int64_t>& living) {
+                             const std::vector<int64_t>& awaited) {
   for (const AlgorithmPlan::Phase& phase : phases) {
     if (!phase.server.empty())
       of(kServer).ready += network_->compute_seconds(kServer, iteration, flops_of(phase.server));
@@ -87,7 +87,7 @@ void SimulatedClock::advance(const std::vector<AlgorithmPlan::Phase>& phases, in
     for (size_t i = 0; i < times_.size(); ++i) times_[i].ready = std::max(times_[i].ready, arrival[i]);
   }
   seconds_ = std::max(seconds_, of(kServer).ready);
-  for (int64_t worker : living) seconds_ = std::max(seconds_, of(worker).ready);
+  for (int64_t worker : awaited) seconds_ = std::max(seconds_, of(worker).ready);
 }
 
 nlohmann::json SimulatedClock::to_json() const {

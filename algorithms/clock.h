@@ -18,10 +18,12 @@ class SimulatedClock {
  public:
   explicit SimulatedClock(std::shared_ptr<const NetworkModel> network);
 
-  /// Goes through the phases of an iteration of the workers `living`.
-  void advance(const std::vector<AlgorithmPlan::Phase>& phases, int64_t iteration, const std::vector<int64_t>& living);
-  /// When the last of the living was done.
+  /// Goes through the phases of an iteration, which is over when the server and all of `awaited` are done.
+  void advance(const std::vector<AlgorithmPlan::Phase>& phases, int64_t iteration, const std::vector<int64_t>& awaited);
+  /// When the latest iteration was over.
   double seconds() const { return seconds_; }
+  /// When a participant has done everything so far.
+  double ready(int64_t participant) const { return times_[static_cast<size_t>(participant + 1)].ready; }
 
   nlohmann::json to_json() const;
   void restore(const nlohmann::json& state);

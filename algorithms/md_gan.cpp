@@ -1,8 +1,10 @@
 // MD-GAN: one generator on the server, N discriminators on workers that swap (Hardy, Le Merrer & Sericola, IPDPS 2019).
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "algorithms/players.h"
+#include "algorithms/trust.h"
 
 namespace agon {
 namespace {
@@ -20,21 +22,61 @@ int64_t read_kappa(const Settings& settings, int64_t workers) {
   return kappa;
 }
 
+/// n_D: as many discriminators as workers (0), or fewer that roam.
+int64_t read_discriminators(const Settings& settings, int64_t workers) {
+  const int64_t count = settings.integer("algorithm.discriminators", 0, workers);
+  if (count == 0 || count == workers) return workers;
+  if (settings.text("algorithm.swap_moments") == "stay")
+    fail(
+        Fault::kUsage,
+        "algorithm.discriminators is {}, fewer than the {} workers, so that a discriminator's next host has no moments "
+        "for it; set algorithm.swap_moments to \"travel\" or \"reset\"",
+        count, workers);
+  if (!settings.raw("world.crash").empty() || !settings.raw("world.join").empty() ||
+      settings.is_text("world.crash_every") || settings.integer("world.crash_every", 0) > 0)
+    fail(Fault::kUsage, "roaming discriminators know no faults yet; leave world.crash, crash_every and join out");
+  return count;
+}
+
 /// What MD-GAN computes and sends in each iteration.
 class MdGanPlan final : public AlgorithmPlan {
  public:
   MdGanPlan(const Settings& settings, const GamePlan& game, double mean_shard)
-      : kappa(read_kappa(settings, game.workers)),
+      : discriminators(read_discriminators(settings, game.workers)),
+        kappa(read_kappa(settings, discriminators)),
         distinct(settings.flag("algorithm.distinct")),
         swap_every(epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch)),
         swap(parse_swap(settings.text("algorithm.swap"))),
         swap_moments(parse_moments(settings.text("algorithm.swap_moments"))),
+        batch_compression(parse_compression(settings.text("algorithm.compress_batches"), top_share(settings))),
+        feedback_compression(parse_compression(settings.text("algorithm.compress_feedback"), top_share(settings))),
+        liars(settings, game.workers, game.seed),
+        aggregation(read_aggregation(settings, discriminators / std::min(kappa + (distinct ? 1 : 0), discriminators))),
         game_(game) {}
 
   /// The number of generated batches; k shrinks with the number of living workers.
   int64_t batches(int64_t workers) const { return std::min(kappa, workers) + (distinct ? 1 : 0); }
   bool swap_due(int64_t iteration, int64_t workers) const {
     return swap_every > 0 && workers > 1 && iteration % swap_every == 0;
+  }
+  bool roams() const { return discriminators < game_.workers; }
+  /// Who holds the discriminators in iteration `iteration`: everybody, or n_D random workers between two swaps.
+  std::vector<int64_t> hosts(int64_t iteration, const std::vector<int64_t>& living) const {
+    std::vector<int64_t> order = living;
+    if (!roams()) return order;
+    const int64_t swaps = swap_every > 0 ? (iteration - 1) / swap_every : 0;
+    HostRandom(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(swaps * swap_every))
+        .shuffle(order);
+    order.resize(static_cast<size_t>(discriminators));
+    return order;
+  }
+  /// The messages by which discriminators move on to their next hosts.
+  void plan_move(std::vector<Transfer>& messages, int64_t iteration, const std::vector<int64_t>& living) const {
+    const std::vector<int64_t> from = hosts(iteration, living), to = hosts(iteration + 1, living);
+    for (size_t d = 0; d < from.size(); ++d)
+      if (from[d] != to[d])
+        messages.push_back(World::model_transfer(discriminator_floats(swap_moments == Moments::kTravel),
+                                                 MessageKind::kDiscriminators, from[d], to[d]));
   }
   /// SWAP() of iteration `iteration`: the same at every participant.
   Mixing swap_matrix(int64_t iteration, int64_t workers) const {
@@ -43,22 +85,29 @@ class MdGanPlan final : public AlgorithmPlan {
   }
 
   std::vector<FleetUse> fleets() const override {
-    return {{"generator", game_.generator.network.get(), 1, true, batches(game_.workers) * game_.batch,
-             batches(game_.workers)},
-            {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
+    return {{"generator", game_.generator.network.get(), 1, true, batches(discriminators) * game_.batch,
+             batches(discriminators)},
+            {"discriminators", game_.discriminator.get(), discriminators, true, 2 * game_.batch, 2}};
   }
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override {
-    const auto N = static_cast<int64_t>(living.size());
+    const std::vector<int64_t> judges = hosts(iteration, living);
+    std::vector<int64_t> working;
+    for (int64_t worker : judges)
+      if (liars.works(worker)) working.push_back(worker);
+    const auto N = static_cast<int64_t>(judges.size());
     const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
     const int64_t b = game_.batch, k = batches(N);
     std::vector<Phase> list = {
         {.server = {{G, k * b}}},
-        {.workers = {{D, 2 * b, game_.local_steps, Grads::kParams}, {D, b, 1, Grads::kInput}}, .who = living},
+        {.workers = {{D, 2 * b, game_.local_steps, Grads::kParams}, {D, b, 1, Grads::kInput}}, .who = working},
         {.server = {{G, k * b, 1, Grads::kParams, /*forward=*/false}}}};
-    World::plan_deal(list[0].messages, living, b, game_.sample(), game_.conditional());  // X^(d)
-    World::plan_deal(list[0].messages, living, b, game_.sample(), game_.conditional());  // X^(g)
-    World::plan_collect(list[1].messages, living, b, game_.sample());
-    if (swap_due(iteration, N))
+    for (int batch = 0; batch < 2; ++batch)  // X^(d), X^(g)
+      World::plan_deal(list[0].messages, judges, b, game_.sample(), game_.conditional(), batch_compression);
+    World::plan_collect(list[1].messages, judges, b, game_.sample(), feedback_compression);
+    if (!swap_due(iteration, std::ssize(living))) return list;
+    if (roams())
+      plan_move(list[2].messages, iteration, living);
+    else
       World::plan_mix(list[2].messages, living, swap_matrix(iteration, N),
                       discriminator_floats(swap_moments == Moments::kTravel), MessageKind::kDiscriminators,
                       Route::kPeers);
@@ -68,13 +117,18 @@ class MdGanPlan final : public AlgorithmPlan {
     return {World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
   }
 
+  const int64_t discriminators;  // n_D, with all workers living
   const int64_t kappa;
   const bool distinct;
   const int64_t swap_every;
   const SwapKind swap;
   const Moments swap_moments;
+  const Compression batch_compression, feedback_compression;
+  const Liars liars;
+  const Aggregation aggregation;
 
  private:
+  static double top_share(const Settings& settings) { return settings.number("algorithm.top_share", 1e-6, 1); }
   int64_t discriminator_floats(bool with_moments) const {
     return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
   }
@@ -89,31 +143,41 @@ class MdGan final : public Algorithm {
         game_(stage.game()),
         plan_(stage.settings(), game_, stage.shards().mean_size()),
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
-        batches_(plan_.batches(game_.workers)),
+        batches_(plan_.batches(plan_.discriminators)),
         server_(stage, Place::kServer, {.batch = batches_ * game_.batch, .groups = batches_}),
-        workers_(stage),
-        judged_(stage.device(), game_.workers, game_.batch, game_.sample(), game_.conditional()),
-        merged_(stage.device(), batches_, game_.batch, game_.sample()) {}
+        workers_(stage, Place::kWorkers, plan_.discriminators),
+        judged_(stage.device(), plan_.discriminators, game_.batch, game_.sample(), game_.conditional()),
+        merged_(stage.device(), batches_, game_.batch, game_.sample()) {
+    if (stage.settings().flag("algorithm.error_feedback") &&
+        plan_.feedback_compression.kind != Compression::Kind::kNone)
+      lost_ = TensorBuffer(stage.device(), plan_.discriminators, game_.batch, game_.sample());
+  }
 
   // Algorithm 1.
   void iterate() override {
-    const int64_t N = world_.size(), b = game_.batch, k = plan_.batches(N);
+    if (plan_.roams()) world_.set_hosts(plan_.hosts(world_.iteration(), world_.living()));
+    const int64_t N = workers_.fleet().replicas(), b = game_.batch, k = plan_.batches(N);
 
     // Server: k batches from one generator; worker n gets X_n^(g) and X_n^(d), two of them.
     const Batch fake = server_.generate().as_replicas(batches_).first(k);
     const Batch judged = judged_.view(N);
-    world_.deal(fake, /*shift=*/1, workers_.generated());
-    world_.deal(fake, /*shift=*/0, judged);
+    world_.deal(fake, /*shift=*/1, workers_.generated(), plan_.batch_compression);
+    world_.deal(fake, /*shift=*/0, judged, plan_.batch_compression);
 
     // Workers: L learning iterations on X^(r) and X^(d), then the error feedback F_n on X^(g).
     workers_.learn(fresh_real_);
     const Tensor feedback = workers_.feedback(judged);
+    plan_.liars.speak(world_, feedback);
 
     // Server: Delta w = 1/(N b) * sum over n and i of e_ni dx_i/dw, one backward pass for each batch, one Adam step.
-    world_.collect(feedback, /*shift=*/0, 1.f / static_cast<float>(N * b), merged_.view(), k);
+    world_.collect(feedback, /*shift=*/0, 1.f / static_cast<float>(N * b), merged_.view(), k,
+                   {plan_.feedback_compression, lost_.view().block(), plan_.aggregation});
     server_.learn(merged_.view());
 
-    if (plan_.swap_due(world_.iteration(), N))
+    if (!plan_.swap_due(world_.iteration(), world_.size())) return;
+    if (plan_.roams())
+      move_on();
+    else
       world_.mix(workers_.fleet(), plan_.swap_matrix(world_.iteration(), N), MessageKind::kDiscriminators,
                  Route::kPeers, plan_.swap_moments);
   }
@@ -124,11 +188,35 @@ class MdGan final : public Algorithm {
   std::map<std::string, Fleet*> fleets() override {
     return {{"generator", &server_.fleet()}, {"discriminators", &workers_.fleet()}};
   }
+  std::map<std::string, Array> arrays() override {
+    if (!lost_.view()) return {};
+    return {{"lost feedback", {lost_.view().data, lost_.view().replicas * lost_.view().size_per_replica()}}};
+  }
   Losses losses() override { return {workers_.mean_loss(), workers_.mean_generator_loss()}; }
-  void worker_lost(int64_t worker) override { remove_worker(world_, workers_.fleet(), worker); }
-  void worker_joined(int64_t worker, int64_t like) override { insert_worker(world_, workers_.fleet(), worker, like); }
+  void worker_lost(int64_t worker) override {
+    remove_worker(world_, workers_.fleet(), worker);
+    forget_losses();
+  }
+  void worker_joined(int64_t worker, int64_t like) override {
+    insert_worker(world_, workers_.fleet(), worker, like);
+    forget_losses();
+  }
 
  private:
+  /// Everybody's place in the fleet may have changed.
+  void forget_losses() {
+    const Tensor lost = lost_.view();
+    if (lost) world_.device().run(ops::Fill{lost.replicas, lost.size_per_replica(), lost.block()});
+  }
+
+  /// Fewer discriminators than workers go to new hosts: replicas stay where they are, their hosts change.
+  void move_on() {
+    if (plan_.swap_moments == Moments::kReset) workers_.fleet().restart_optimisers();
+    std::vector<Transfer> sent;
+    plan_.plan_move(sent, world_.iteration(), world_.living());
+    for (const Transfer& transfer : sent) world_.ledger().record(transfer);
+  }
+
   World& world_;
   const GamePlan& game_;
   const MdGanPlan plan_;
@@ -138,12 +226,12 @@ class MdGan final : public Algorithm {
   Discriminators workers_;
   BatchBuffer judged_;   // [N, b]: X^(g) of every worker
   TensorBuffer merged_;  // [k, b]: summed feedback of each batch
+  TensorBuffer lost_;    // [N, b]: what compression has kept back of the feedback; empty without error feedback
 };
 
-const AlgorithmRegistration registration{
-    {"md-gan",
-     "one generator on the server, a discriminator on every worker that swaps (Hardy et al. 2019)",
-     {{"algorithm.kappa", "1", "k: generated batches per iteration; \"log\": floor(ln N)", {"log"}},
+std::vector<Settings::Option> options() {
+  std::vector<Settings::Option> list = {
+      {"algorithm.kappa", "1", "k: generated batches per iteration; \"log\": floor(ln N)", {"log"}},
       {"algorithm.distinct", "false", "k + 1 batches, so that X^(g) and X^(d) differ even for k = 1"},
       {"algorithm.fresh_real", "true", "a new real batch for each of the L local steps"},
       {"algorithm.swap_epochs", "1.0", "E: local epochs between swaps; 0: never"},
@@ -151,7 +239,23 @@ const AlgorithmRegistration registration{
        "\"derangement\"",
        "whom a discriminator goes to",
        {"derangement", "pairwise", "ring", "uniform"}},
-      {"algorithm.swap_moments", "\"stay\"", "Adam's moments on a swap", {"stay", "travel", "reset"}}},
+      {"algorithm.swap_moments", "\"stay\"", "Adam's moments on a swap", {"stay", "travel", "reset"}}};
+  const std::vector<Settings::Option> open_questions = {
+      {"algorithm.compress_batches",
+       "\"none\"",
+       "how generated batches are sent: as floats, or in fewer bits",
+       {"none", "bf16", "int8", "top-k"}},
+      {"algorithm.compress_feedback", "\"none\"", "how feedback is sent", {"none", "bf16", "int8", "top-k"}},
+      {"algorithm.top_share", "0.1", "share of a sample's values that top-k sends"},
+      {"algorithm.error_feedback", "false", "what compression lost of the feedback is added to the next"},
+      {"algorithm.discriminators", "0", "fewer discriminators than workers roam among them; 0: one at each"}};
+  list.insert(list.end(), open_questions.begin(), open_questions.end());
+  for (Settings::Option& option : trust_options()) list.push_back(std::move(option));
+  return list;
+}
+
+const AlgorithmRegistration registration{
+    {"md-gan", "one generator on the server, a discriminator on every worker that swaps (Hardy et al. 2019)", options(),
      [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
        return std::make_unique<MdGanPlan>(settings, game, mean_shard);
      },

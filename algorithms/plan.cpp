@@ -52,7 +52,7 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   size_t next = 0;
   for (int64_t i = 1; i <= iterations && !living.empty(); ++i) {
     const std::vector<AlgorithmPlan::Phase> phases = algorithm.phases(i, living);
-    clock.advance(phases, i, living);
+    clock.advance(phases, i, algorithm.awaited(living));
     const std::vector<Transfer> transfers = AlgorithmPlan::messages(phases);
     for (const Transfer& transfer : transfers) traffic.total.record(transfer);
     const std::vector<Transfer> complete =
@@ -78,7 +78,7 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
 /// worker, and of a worker's generator alone.
 json plan_flops(const AlgorithmPlan& algorithm, const GamePlan& game, const std::vector<int64_t>& living) {
   int64_t all = 0, server = 0, worker = 0, generator = 0;
-  for (const AlgorithmPlan::Phase& phase : algorithm.phases(1, living)) {
+  for (const AlgorithmPlan::Phase& phase : algorithm.phases(2, living)) {
     for (const AlgorithmPlan::Pass& pass : phase.server) server += pass.flops(), all += pass.flops();
     for (const AlgorithmPlan::Pass& pass : phase.workers) {
       worker += pass.flops(), all += pass.flops() * std::ssize(phase.who);

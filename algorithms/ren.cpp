@@ -15,6 +15,7 @@ class RenPlan final : public AlgorithmPlan {
       : serial(settings.text("algorithm.name") == "ren-serial"),
         generator_steps(settings.integer("algorithm.generator_steps", 1, 250)),
         moments(parse_moments(settings.text("algorithm.moments"))),
+        wire(settings.integer("algorithm.model_bits", 16, 32) == 16 ? Precision::kBf16 : Precision::kFp32),
         game_(game),
         kind_(parse_schedule(settings.text("algorithm.schedule"))),
         ratio_(settings.number("algorithm.ratio", 1e-6, 1)),
@@ -27,8 +28,10 @@ class RenPlan final : public AlgorithmPlan {
     double flops = 0;
     for (const Pass& pass : device_passes()) flops += static_cast<double>(pass.flops());
     for (int64_t k : S)
-      if (game_.network->in_time(k, round, game_.network->compute_seconds(k, round, flops),
-                                 discriminator_floats() * int64_t{sizeof(float)}, std::ssize(S)))
+      if (game_.network->in_time(
+              k, round, game_.network->compute_seconds(k, round, flops),
+              World::model_transfer(discriminator_floats(), MessageKind::kDiscriminators, k, kServer, wire).bytes,
+              std::ssize(S)))
         in_time.push_back(k);
     return in_time;
   }
@@ -58,12 +61,13 @@ class RenPlan final : public AlgorithmPlan {
     if (!S.empty()) {
       std::vector<Transfer> models;
       World::plan_mix(models, living, average(S, living), discriminator_floats(), MessageKind::kDiscriminators,
-                      Route::kServer);
+                      Route::kServer, wire);
       add_exchange(list, models);
     }
     if (serial) list.push_back({.server = server});
     World::plan_broadcast(list.back().messages, living,
-                          Fleet::model_floats(*G, game_.generator_options.optimiser, false), MessageKind::kGenerators);
+                          Fleet::model_floats(*G, game_.generator_options.optimiser, false), MessageKind::kGenerators,
+                          wire);
     for (Phase& phase : list) phase.broadcast = !phase.messages.empty() && phase.messages.front().from == kServer;
     return list;
   }
@@ -78,6 +82,7 @@ class RenPlan final : public AlgorithmPlan {
   const bool serial;
   const int64_t generator_steps;  // n_g
   const Moments moments;
+  const Precision wire;  // of models
 
  private:
   std::vector<Pass> device_passes() const {
@@ -122,11 +127,11 @@ class Ren final : public Algorithm {
     // Steps 3 to 5: upload, averaging, broadcast of the average. The serial schedule updates the generator now.
     if (!S.empty()) {
       world_.mix(devices_.fleet(), plan_.average(S, world_.living()), MessageKind::kDiscriminators, Route::kServer,
-                 plan_.moments);
+                 plan_.moments, plan_.wire);
       global_.fleet().take(devices_.fleet(), 0, 1);
     }
     if (plan_.serial) update_generator(S);
-    world_.broadcast(server_.fleet(), generators_.fleet(), MessageKind::kGenerators);
+    world_.broadcast(server_.fleet(), generators_.fleet(), MessageKind::kGenerators, plan_.wire);
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
@@ -197,6 +202,7 @@ std::vector<Settings::Option> options() {
            "\"all\"",
            "which devices take part in a round",
            {"all", "round-robin", "proportional-fair", "best-channels"}},
+          {"algorithm.model_bits", "32", "of each number of a model that is sent: 32, or 16 (bfloat16)"},
           {"algorithm.ratio", "1.0", "share of the devices that is scheduled"},
           {"algorithm.weighting", "\"data\"", "what a device weighs in the average", {"equal", "data"}},
           {"algorithm.moments", "\"stay\"", "Adam's moments of averaged discriminators", {"stay", "average", "reset"}}};

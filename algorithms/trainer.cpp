@@ -124,7 +124,8 @@ struct Trainer::Impl {
   /// What the present iteration takes on the simulated machines and links.
   void pass_time() {
     const int64_t i = world().iteration();
-    clock.advance(algorithm->plan().phases(i, world().living()), i, world().living());
+    const AlgorithmPlan& plan = algorithm->plan();
+    clock.advance(plan.phases(i, world().living()), i, plan.awaited(world().living()));
   }
 
   void apply_faults() {

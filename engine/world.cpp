@@ -99,26 +99,26 @@ void record_all(Ledger& ledger, const std::vector<Transfer>& transfers) {
 
 }  // namespace
 
-Transfer World::model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to) {
-  return {kind, from, to, model_floats * kFloatBytes};
+Transfer World::model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to, Precision wire) {
+  return {kind, from, to, model_floats * (wire == Precision::kBf16 ? kFloatBytes / 2 : kFloatBytes)};
 }
 
 void World::plan_deal(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
-                      const Shape& shape, bool labelled) {
+                      const Shape& shape, bool labelled, const Compression& compression) {
   for (int64_t worker : living) {
-    plan.push_back({MessageKind::kBatches, kServer, worker, batch * shape.size() * kFloatBytes});
+    plan.push_back({MessageKind::kBatches, kServer, worker, compression.bytes(batch, shape.size())});
     if (labelled) plan.push_back({MessageKind::kLabels, kServer, worker, batch * kLabelBytes});
   }
 }
 
 void World::plan_collect(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
-                         const Shape& shape) {
+                         const Shape& shape, const Compression& compression) {
   for (int64_t worker : living)
-    plan.push_back({MessageKind::kFeedback, worker, kServer, batch * shape.size() * kFloatBytes});
+    plan.push_back({MessageKind::kFeedback, worker, kServer, compression.bytes(batch, shape.size())});
 }
 
 void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
-                     int64_t model_floats, MessageKind kind, Route route) {
+                     int64_t model_floats, MessageKind kind, Route route, Precision wire) {
   const ops::Mix::Rows& rows = matrix.rows();
   const auto worker = [&](int64_t replica) { return living[static_cast<size_t>(replica)]; };
   std::vector<bool> sends(living.size(), false);
@@ -126,14 +126,15 @@ void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& li
     if (matrix.identity_row(i)) continue;
     for (int64_t e = rows.begin[static_cast<size_t>(i)]; e < rows.begin[static_cast<size_t>(i) + 1]; ++e) {
       const int64_t j = rows.column[static_cast<size_t>(e)];
-      if (route == Route::kPeers && j != i) plan.push_back(model_transfer(model_floats, kind, worker(j), worker(i)));
+      if (route == Route::kPeers && j != i)
+        plan.push_back(model_transfer(model_floats, kind, worker(j), worker(i), wire));
       sends[static_cast<size_t>(j)] = true;
     }
-    if (route == Route::kServer) plan.push_back(model_transfer(model_floats, kind, kServer, worker(i)));
+    if (route == Route::kServer) plan.push_back(model_transfer(model_floats, kind, kServer, worker(i), wire));
   }
   if (route == Route::kServer)
     for (size_t j = 0; j < living.size(); ++j)
-      if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer));
+      if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer, wire));
 }
 
 void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
@@ -145,8 +146,8 @@ void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t
 }
 
 void World::plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
-                           MessageKind kind) {
-  for (int64_t worker : living) plan.push_back(model_transfer(model_floats, kind, kServer, worker));
+                           MessageKind kind, Precision wire) {
+  for (int64_t worker : living) plan.push_back(model_transfer(model_floats, kind, kServer, worker, wire));
 }
 
 void World::plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t gradients) {
@@ -158,7 +159,7 @@ void World::plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64
                     (2 * gradients - part(n + 1) - part(n + 2)) * kFloatBytes, 2 * (N - 1)});
 }
 
-void World::deal(const Batch& batches, int64_t shift, const Batch& to) {
+void World::deal(const Batch& batches, int64_t shift, const Batch& to, const Compression& compression) {
   auto rows = std::make_shared<ops::Mix::Rows>();
   for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
     rows->begin.push_back(r);
@@ -168,12 +169,15 @@ void World::deal(const Batch& batches, int64_t shift, const Batch& to) {
   rows->begin.push_back(std::ssize(hosts_));
   device_->run(ops::Mix{batches.x.size_per_replica(), batches.x.block(), to.x.block(), rows});
   if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
+  compression.send(*device_, Batch{to.x, {}}.first(std::ssize(hosts_)).x);
   std::vector<Transfer> sent;
-  plan_deal(sent, hosts_, batches.x.batch, batches.x.shape, static_cast<bool>(batches.y));
+  plan_deal(sent, hosts_, batches.x.batch, batches.x.shape, static_cast<bool>(batches.y), compression);
   record_all(ledger_, sent);
 }
 
-void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches) {
+void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches,
+                    const Collection& how) {
+  how.compression.send(*device_, feedback, how.error);
   auto rows = std::make_shared<ops::Mix::Rows>();
   bool idle = false;  // a batch that no worker judged
   for (int64_t k = 0; k < sums.replicas; ++k) {
@@ -187,18 +191,41 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
   }
   rows->begin.push_back(static_cast<int64_t>(rows->column.size()));
   if (idle) device_->run(ops::Fill{.replicas = sums.replicas, .count = sums.size_per_replica(), .y = sums.block()});
-  device_->run(ops::Mix{sums.size_per_replica(), feedback.block(), sums.block(), rows});
+  using Rule = ops::RobustMix::Rule;
+  const Aggregation& merge = how.aggregation;
+  if (merge.rule == Aggregation::Rule::kMean)
+    device_->run(ops::Mix{sums.size_per_replica(), feedback.block(), sums.block(), rows});
+  else
+    device_->run(ops::RobustMix{.rule = merge.rule == Aggregation::Rule::kMedian        ? Rule::kMedian
+                                        : merge.rule == Aggregation::Rule::kTrimmedMean ? Rule::kTrimmedMean
+                                                                                        : Rule::kKrum,
+                                .count = sums.size_per_replica(),
+                                .in = feedback.block(),
+                                .out = sums.block(),
+                                .matrix = rows,
+                                .tolerate = merge.tolerate});
   std::vector<Transfer> sent;
-  plan_collect(sent, hosts_, feedback.batch, feedback.shape);
+  plan_collect(sent, hosts_, feedback.batch, feedback.shape, how.compression);
   record_all(ledger_, sent);
 }
 
-void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments) {
+namespace {
+
+/// A model's array [R][count] as it is after a journey.
+void round_to(Precision wire, Device& device, const Floats& x, int64_t replicas, int64_t count) {
+  if (wire == Precision::kBf16) device.run(ops::Compress{ops::Compress::Codec::kBf16, replicas, 1, count, x});
+}
+
+}  // namespace
+
+void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments, Precision wire) {
   int64_t model_floats = 0;
   for (const Fleet::Arena& arena : models.arenas()) {
     const Floats block{arena.data, arena.count};
     if (!arena.moment || moments == Moments::kTravel) {
+      round_to(wire, *device_, block, models.replicas(), arena.count);
       device_->run(ops::Mix{arena.count, block, block, matrix.shared_rows()});
+      round_to(wire, *device_, block, models.replicas(), arena.count);
       model_floats += arena.count;
     } else if (moments == Moments::kReset) {
       for (int64_t i = 0; i < matrix.workers(); ++i)
@@ -220,11 +247,11 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
     models.set_steps(after);
   }
   std::vector<Transfer> sent;
-  plan_mix(sent, hosts_, matrix, model_floats, kind, route);
+  plan_mix(sent, hosts_, matrix, model_floats, kind, route, wire);
   record_all(ledger_, sent);
 }
 
-void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind) {
+void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind, Precision wire) {
   const auto copies = std::make_shared<ops::Mix::Rows>();
   copies->begin = {0};
   for (int64_t r = 0; r < models.replicas(); ++r) {
@@ -237,10 +264,11 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind) {
   for (size_t i = 0; i < from.size() && i < to.size(); ++i) {
     if (from[i].moment || from[i].name != to[i].name) continue;
     device_->run(ops::Mix{from[i].count, {from[i].data, from[i].count}, {to[i].data, to[i].count}, copies});
+    round_to(wire, *device_, {to[i].data, to[i].count}, models.replicas(), to[i].count);
     model_floats += from[i].count;
   }
   std::vector<Transfer> sent;
-  plan_broadcast(sent, hosts_, model_floats, kind);
+  plan_broadcast(sent, hosts_, model_floats, kind, wire);
   record_all(ledger_, sent);
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/compression.h"
 #include "engine/fleet.h"
 #include "engine/ledger.h"
 #include "engine/mixing.h"
@@ -39,6 +40,13 @@ Moments parse_moments(const std::string& name);
 /// Which way models take between workers: directly, or up to the server and down again.
 enum class Route { kPeers, kServer };
 
+/// How a server merges what several workers say about the same batch.
+struct Aggregation {
+  enum class Rule { kMean, kMedian, kTrimmedMean, kKrum };
+  Rule rule = Rule::kMean;
+  int64_t tolerate = 0;  ///< f: liars among them that kTrimmedMean and kKrum allow for
+};
+
 /// The participants - a server and N workers - and everything that passes between them. Replica r of a worker fleet
 /// belongs to worker hosts()[r]. Each transfer is entered in the ledger.
 class World {
@@ -68,15 +76,28 @@ class World {
 
   /// The server sends worker n batch number (n + shift) mod k of the k in `batches` [k, b, ...]; workers count from 1
   /// (Hardy et al. 2019, section IV.B.1). Arrives in `to` [N, b, ...].
-  void deal(const Batch& batches, int64_t shift, const Batch& to);
+  void deal(const Batch& batches, int64_t shift, const Batch& to, const Compression& compression = {});
+  /// How feedback gets to the server and what becomes of it. `error` [N, b, ...] keeps what the compression lost.
+  struct Collection {
+    Compression compression = {};
+    Floats error = {};
+    Aggregation aggregation = {};
+  };
   /// The workers send their feedback F_n [N, b, ...] on the `batches` batches dealt with `shift`. For each batch the
   /// server sums what its workers sent, in worker order, times `scale`; a batch that nobody judged gets 0: [k, b, ...].
-  void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches);
+  /// With another rule than the mean, each of a batch's workers counts as if it had said what the rule makes of all.
+  void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches,
+               const Collection& how);
+  void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches) {
+    collect(feedback, shift, scale, sums, batches, Collection{});
+  }
   /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`. Moments that travel
-  /// are mixed and counted as the weights are; moments that are reset are those of the models that changed.
-  void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments);
+  /// are mixed and counted as the weights are; moments that are reset are those of the models that changed. With `wire`
+  /// kBf16 all models, as they are sent and as they come back, are rounded to 16 bits a number.
+  void mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments,
+           Precision wire = Precision::kFp32);
   /// Every worker gets a copy of the server's model: weights and running statistics.
-  void broadcast(const Fleet& server, Fleet& models, MessageKind kind);
+  void broadcast(const Fleet& server, Fleet& models, MessageKind kind, Precision wire = Precision::kFp32);
   /// Every worker's gradients become the mean of all, in worker order. In the ledger as a ring all-reduce: each worker
   /// passes 2 (N - 1) messages of a part of the gradients to the next one (Patarasuk & Yuan 2009).
   void all_reduce_gradients(Fleet& models);
@@ -96,19 +117,20 @@ class World {
 
   /// The messages that `deal`, `collect` and `mix` will make: the plan's side of the same rules.
   static void plan_deal(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
-                        const Shape& shape, bool labelled);
+                        const Shape& shape, bool labelled, const Compression& compression = {});
   static void plan_collect(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t batch,
-                           const Shape& shape);
+                           const Shape& shape, const Compression& compression = {});
   static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
-                       int64_t model_floats, MessageKind kind, Route route);
+                       int64_t model_floats, MessageKind kind, Route route, Precision wire = Precision::kFp32);
   static void plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
                             const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats,
                             MessageKind kind);
   static void plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
-                             MessageKind kind);
+                             MessageKind kind, Precision wire = Precision::kFp32);
   static void plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t gradients);
   /// One whole model of Fleet::model_floats() from one participant to another.
-  static Transfer model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to);
+  static Transfer model_transfer(int64_t model_floats, MessageKind kind, int64_t from, int64_t to,
+                                 Precision wire = Precision::kFp32);
 
  private:
   std::shared_ptr<Device> device_;

@@ -421,6 +421,41 @@ struct Select {
   }
 };
 
+/// Mixing among liars: out[i] = (sum of row i's weights) times what its columns say together, element by element but
+/// for Krum; `count` elements each. NaN counts as the largest value. A row with no entries leaves out[i] as it is.
+///   kMedian        the middle value, or the mean of the middle two
+///   kTrimmedMean   the mean without the `tolerate` smallest and largest values (fewer where a row is too short)
+///   kKrum          the column whose n - tolerate - 2 nearest others (at least one) are nearest in squared distance,
+///   the
+///                  first of equals (Blanchard et al. 2017)
+struct RobustMix {
+  enum class Rule { kMedian, kTrimmedMean, kKrum };
+  Rule rule;
+  int64_t count;
+  ConstFloats in;
+  Floats out;
+  std::shared_ptr<const Mix::Rows> matrix;
+  int64_t tolerate = 0;
+  bool operator==(const RobustMix& other) const {
+    return rule == other.rule && count == other.count && in == other.in && out == other.out &&
+           tolerate == other.tolerate && (matrix == other.matrix || *matrix == *other.matrix);
+  }
+};
+
+/// x [R, rows, cols] becomes what arrives when each row is sent in fewer bits; in place.
+///   kBf16   every value rounded to bfloat16
+///   kInt8   every value rounded to the nearest multiple of (largest magnitude of the row) / 127
+///   kTopK   the `keep` values of largest magnitude, of equal ones the first; the others become 0
+/// With error [R, rows, cols] (null: not wanted) the row sent is x + error, and error becomes what was lost.
+struct Compress {
+  enum class Codec { kBf16, kInt8, kTopK };
+  Codec codec;
+  int64_t replicas, rows, cols;
+  Floats x, error;
+  int64_t keep = 0;
+  bool operator==(const Compress&) const = default;
+};
+
 /// y <- y * a + x * b, element-wise.
 struct Axpby {
   int64_t replicas, count;
@@ -446,7 +481,8 @@ struct Advance {
   X(LayerNorm) X(LayerNormGrad) X(Dropout) X(Pool) X(PoolGrad) X(Upsample) X(UpsampleGrad) \
   X(Transpose) X(Embedding) X(EmbeddingGrad) X(MinibatchDiscrimination) \
   X(MinibatchDiscriminationGrad) X(GanLoss) X(SoftmaxLoss) X(Adam) X(Sgd) X(RmsProp) X(Clip) X(Fill) \
-  X(RandomFill) X(RandomLabels) X(Gather) X(Mix) X(Select) X(Axpby) X(Advance)
+  X(RandomFill) X(RandomLabels) X(Gather) X(Mix) X(Select) X(RobustMix) X(Compress) X(Axpby) \
+  X(Advance)
 // clang-format on
 
 }  // namespace agon

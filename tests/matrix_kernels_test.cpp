@@ -178,6 +178,15 @@ TEST_P(GemmTest, DoesNotDependOnThreadsOrNeighbours) {
   ASSERT_EQ(std::memcmp(last.c.at(0), one.c.at(x.R - 1), static_cast<size_t>(one.c.count) * sizeof(float)), 0);
 }
 
+TEST(Tf32, IsFp32WhereThereAreNoUnitsForIt) {
+  if (test_device_name() == "cuda") GTEST_SKIP() << "GPUs have units for tf32";
+  const GemmCase odd{"odd", 3, 5, 7, 9};
+  GemmRun fp32(odd), tf32(odd);
+  fp32.go({odd, Kind::kNN, Precision::kFp32, false});
+  tf32.go({odd, Kind::kNN, Precision::kTf32, false});
+  expect_same_bits(fp32.c, tf32.c);
+}
+
 struct ConvCase {
   std::string name;
   int64_t R, B, H, W, in, out, kernel, stride, pad;

@@ -202,6 +202,34 @@ class OneByOne {
     if (serial) update_generator();
     for (const Player& G : G_) G->set_replica(0, server_G_->replica_weights(0), server_G_->replica_state(0));
   }
+  /// An update of asynchronous MD-GAN among equally fast workers, whose feedback arrives in turn.
+  void async_iteration(double alpha) {
+    World& world = stage_.world();
+    world.next_iteration();
+    const int64_t i = world.iteration(), n = (i - 1) % N_, dealt = i <= N_ ? 0 : i - N_, turn = (i - 1) / N_ + 1;
+    Fleet& G = *G_[0];
+    const auto deal = [&](int64_t to) {
+      const auto who = static_cast<uint32_t>(to);
+      judged_.resize(static_cast<size_t>(N_)), learnt_.resize(static_cast<size_t>(N_));
+      judged_[who] = generate(G, noise(who, b_, 0));
+      learnt_[who] = generate(G, noise(who, b_, 1));
+    };
+    if (i == 1) {
+      world.set_iteration(0);
+      for (int64_t to = 0; to < N_; ++to) deal(to);
+    }
+    world.set_iteration(turn);
+    learn(n, learnt_[static_cast<size_t>(n)]);
+    const std::vector<float> e = feedback(n, judged_[static_cast<size_t>(n)]);
+    world.set_iteration(dealt);
+    const std::vector<float> change = gradient(G, noise(static_cast<uint32_t>(n), b_, 0), e);
+    const double rate = game_.generator_options.optimiser.learning_rate;
+    G.set_learning_rates({static_cast<float>(rate / std::pow(1.0 + static_cast<double>(i - 1 - dealt), alpha))});
+    step(G, change, 1.0 / static_cast<double>(b_));
+    world.set_iteration(i);
+    deal(n);
+  }
+
   const Fleet& server_generator() const { return *server_G_; }
   const World& world() { return stage_.world(); }
 
@@ -343,6 +371,7 @@ class OneByOne {
   const int64_t N_, b_;
   std::vector<Player> G_, D_;
   Player server_G_, server_D_;
+  std::vector<Samples> judged_, learnt_;  // of asynchronous workers
   bool own_first_ = false;
   BatchBuffer z_;
 };

@@ -33,7 +33,7 @@ TEST(Presets, EveryFileIsCompiledIn) {
       EXPECT_NO_THROW(preset(entry.path().stem().string()));
     }
   EXPECT_EQ(files, presets().size());
-  EXPECT_GE(files, 30u);
+  EXPECT_GE(files, 120u);
 }
 
 TEST(Presets, AllResolveAndCanBePlanned) {
@@ -74,6 +74,46 @@ TEST(Presets, ThePapersSettings) {
   EXPECT_EQ(of("md-gan-mnist-mlp-fig4-server-n25").integer("algorithm.batch"), 4);
   EXPECT_EQ(of("md-gan-mnist-mlp-fig4-workers-n50-noswap").number("algorithm.swap_epochs"), 0.0);
   EXPECT_TRUE(of("md-gan-cifar10-cnn-crash").is_text("world.crash_every"));
+}
+
+TEST(Presets, TheRivalsPapersSettings) {
+  const auto of = [](const std::string& name) { return resolve_settings(preset(name).toml, name, {}); };
+  const auto parameters = [&](const std::string& name, const char* which) {
+    const Settings settings = resolve_settings(preset(name).toml, name, {"run.iterations=1"});
+    return plan(settings, shape_of(settings.text("data.path")))["parameters"][which].get<int64_t>();
+  };
+  // Ren et al. 2021, section IV.
+  for (const std::string name : {"ren-serial-celeba-dcgan", "ren-parallel-celeba-dcgan"}) {
+    EXPECT_EQ(parameters(name, "generator"), 3576704);
+    EXPECT_EQ(parameters(name, "discriminator"), 2765568);
+    const Settings ren = of(name);
+    EXPECT_EQ(ren.integer("world.workers"), 10);
+    EXPECT_EQ(ren.integer("algorithm.batch"), 128);
+    EXPECT_EQ(ren.integer("algorithm.local_steps"), 5);
+    EXPECT_EQ(ren.integer("algorithm.generator_steps"), 5);
+    EXPECT_EQ(ren.integer("algorithm.model_bits"), 16);
+    EXPECT_EQ(ren.text("network.kind"), "cell");
+    EXPECT_EQ(ren.number("network.cell_radius"), 300);
+  }
+  EXPECT_EQ(of("ren-serial-celeba-dcgan-ratio20").number("algorithm.ratio"), 0.2);
+  EXPECT_EQ(of("ren-serial-celeba-dcgan-ratio20").text("algorithm.schedule"), "best-channels");
+  EXPECT_EQ(of("fedgan-celeba-dcgan").text("algorithm.weighting"), "data");
+  // Hardy et al. 2018, section 2.
+  for (const std::string name : {"gossip-mnist-tfgan", "gossip-ind-mnist-tfgan-n2", "fl-gan-mnist-tfgan-n100"}) {
+    const Settings gossip = of(name);
+    EXPECT_EQ(gossip.integer("run.iterations"), 20000);
+    EXPECT_EQ(gossip.integer("algorithm.round_iterations"), 200);
+    EXPECT_EQ(gossip.integer("gan.latent"), 128);
+    EXPECT_EQ(gossip.text("gan.conditional"), "no");
+  }
+  EXPECT_EQ(of("gossip-mnist-tfgan-n100").integer("world.workers"), 100);
+  // Davoudi 2019: three workers, 20 epochs of a third of 60,000 pictures.
+  for (const int64_t skew : {0, 20, 40, 60, 80, 100}) {
+    const Settings davoudi = of(skew ? fmt::format("md-gan-mnist-dcgan-skew{}", skew) : "md-gan-mnist-dcgan");
+    EXPECT_EQ(davoudi.integer("world.workers"), 3);
+    EXPECT_EQ(davoudi.number("data.skew"), static_cast<double>(skew));
+    EXPECT_EQ(davoudi.integer("run.iterations") * davoudi.integer("algorithm.batch"), 20 * 20000);
+  }
 }
 
 TEST(Presets, AnotherAlgorithmsKeysArePassedOver) {

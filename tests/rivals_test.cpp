@@ -163,7 +163,7 @@ TEST(Ren, EqualsTheThreeAlgorithms) {
     int64_t generator_steps;
     double ratio;
   };
-  for (const auto& [row, serial, n_g, ratio] : std::vector<RenRow>{
+  for (const RenRow& ren : std::vector<RenRow>{
            {{"serial", kRing, {"algorithm.name=ren-serial"}}, true, 5, 1},
            {{"parallel", kRing, {"algorithm.name=ren-parallel", "algorithm.local_steps=2"}}, false, 5, 1},
            {{"round robin",
@@ -181,11 +181,12 @@ TEST(Ren, EqualsTheThreeAlgorithms) {
             2,
             1}})
     expect_same(
-        row,
+        ren.row,
         [&](OneByOne& r) {
           const int64_t round = r.world().iteration() + 1, N = r.world().size();
-          const auto kind = ratio < 1 ? ScheduleKind::kRoundRobin : ScheduleKind::kAll;
-          r.ren_round(serial, n_g, scheduled(kind, ratio, round, r.world().living(), NetworkModel({}, N, 1)));
+          const auto kind = ren.ratio < 1 ? ScheduleKind::kRoundRobin : ScheduleKind::kAll;
+          r.ren_round(ren.serial, ren.generator_steps,
+                      scheduled(kind, ren.ratio, round, r.world().living(), NetworkModel({}, N, 1)));
         },
         "devices' generators", "devices' discriminators");
 }

@@ -56,6 +56,31 @@ const std::vector<Run>& runs() {
       {"fl_gan_strokes_crash",
        kStrokes,
        {"algorithm.name=fl-gan", "algorithm.round_iterations=2", "world.crash=[\"3:1\"]", "algorithm.moments=reset"}},
+      {"md_gan_bf16_messages", kRing, {"algorithm.compress_batches=bf16", "algorithm.compress_feedback=bf16"}},
+      {"md_gan_int8_strokes", kStrokes, {"algorithm.compress_batches=int8", "algorithm.compress_feedback=int8"}},
+      {"md_gan_top_k_error_feedback",
+       kStrokes,
+       {"algorithm.compress_feedback=top-k", "algorithm.top_share=0.05", "algorithm.error_feedback=true",
+        "world.crash=[\"3:1\"]"}},
+      {"md_gan_liars_median", kRing, {"algorithm.liars=2", "algorithm.aggregation=median", "algorithm.lie=random"}},
+      {"md_gan_free_rider_krum",
+       kRing,
+       {"algorithm.liars=1", "algorithm.aggregation=krum", "algorithm.lie=free-rider", "algorithm.kappa=1"}},
+      {"md_gan_constant_trimmed",
+       kRing,
+       {"algorithm.liars=1", "algorithm.aggregation=trimmed-mean", "algorithm.lie=constant", "world.crash_every=9"}},
+      {"md_gan_roaming",
+       kRing,
+       {"algorithm.discriminators=2", "algorithm.swap_moments=travel", "algorithm.swap_epochs=0.5"}},
+      {"md_gan_roaming_reset",
+       kStrokes,
+       {"algorithm.discriminators=1", "algorithm.swap_moments=reset", "algorithm.swap_epochs=0.06"}},
+      {"md_gan_async", kRing, {"algorithm.name=md-gan-async", "network.spread=0.5", "algorithm.swap_epochs=0.25"}},
+      {"md_gan_async_stragglers",
+       kStrokes,
+       {"algorithm.name=md-gan-async", "network.straggler_chance=0.3", "network.worker_flops=1e6",
+        "algorithm.local_steps=2"}},
+      {"ren_serial_16_bits", kRing, {"algorithm.name=ren-serial", "algorithm.model_bits=16"}},
       {"fl_gan_waves",
        kRing,
        {"algorithm.name=fl-gan", "algorithm.round_iterations=6", "algorithm.moments=reset", "algorithm.wave=2",
@@ -123,7 +148,9 @@ TEST_P(TrainingRun, LedgerEqualsPlan) {
   Trainer trainer(s, data);
   const Summary summary = trainer.run();
   EXPECT_EQ(planned["traffic"]["total"], summary.ledger.to_json());
-  EXPECT_EQ(s.text("algorithm.name") == "md-gan", summary.ledger.total(MessageKind::kFeedback).bytes > 0);
+  EXPECT_GT(summary.seconds_simulated, 0);
+  EXPECT_EQ(planned["seconds_simulated"], summary.seconds_simulated);
+  EXPECT_EQ(s.text("algorithm.name").starts_with("md-gan"), summary.ledger.total(MessageKind::kFeedback).bytes > 0);
   EXPECT_EQ(planned["parameters"]["generator"], summary.generator_parameters);
   Fleet::Memory held{};
   std::vector<Fleet*> fleets = trainer.algorithm().work_fleets();
@@ -176,6 +203,7 @@ TEST_P(TrainingRun, ResumeEqualsUninterrupted) {
     const Summary summary = second.run();
     EXPECT_EQ(summary.weights_hash, expected.weights_hash) << "interrupted after " << stop;
     EXPECT_EQ(summary.ledger.entries(), expected.ledger.entries());
+    EXPECT_EQ(summary.seconds_simulated, expected.seconds_simulated);
     EXPECT_EQ(summary.events.size(), expected.events.size());
     EXPECT_EQ(everything(second.algorithm()), expected_state);
     EXPECT_EQ(second.algorithm().state(), whole.algorithm().state());

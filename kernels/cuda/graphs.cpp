@@ -2,8 +2,8 @@
 #include "kernels/cuda/graphs.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -14,7 +14,8 @@ constexpr size_t kMostEntries = 32;
 constexpr size_t kLeastPrefix = 8;  // operations in common that are worth a graph launch of their own
 
 bool mixes(const Operation& operation) {
-  return std::holds_alternative<ops::Mix>(operation) || std::holds_alternative<ops::Select>(operation);
+  return std::holds_alternative<ops::Mix>(operation) || std::holds_alternative<ops::Select>(operation) ||
+         std::holds_alternative<ops::RobustMix>(operation);
 }
 
 std::optional<MixingPlan> plan_of(const Operation& operation) {
@@ -22,6 +23,8 @@ std::optional<MixingPlan> plan_of(const Operation& operation) {
     return plan_mixing(*mix->matrix, mix->in.data == mix->out.data);
   if (const auto* select = std::get_if<ops::Select>(&operation))
     return plan_mixing(*select->matrix, select->in.data == select->out.data);
+  if (const auto* robust = std::get_if<ops::RobustMix>(&operation))
+    return plan_mixing(*robust->matrix, /*in_place=*/false);
   return std::nullopt;
 }
 
@@ -100,9 +103,7 @@ std::vector<DeviceMixing> Graphs::upload_matrices(const std::vector<Operation>& 
     std::vector<int32_t> words;  // begin, column, target, weight: all of 4 bytes
     for (const auto* part : {&plan->begin, &plan->column, &plan->target})
       words.insert(words.end(), part->begin(), part->end());
-    const size_t numbers = words.size();
-    words.resize(numbers + plan->weight.size());
-    std::memcpy(words.data() + numbers, plan->weight.data(), plan->weight.size() * sizeof(float));
+    for (const float weight : plan->weight) words.push_back(std::bit_cast<int32_t>(weight));
     DeviceMixing& mixing = list.emplace_back();
     mixing.route = plan->route;
     if (plan->route == Route::kNothing) continue;

@@ -47,6 +47,30 @@ void add_mixing(const Bench& bench, int64_t R) {
   add_operation(bench, with_replicas("mix/average", R), moved, [=](Arena& a) { return mix(a, R, 0, R, true); });
 }
 
+/// Feedback of R workers on ten pictures each: merged by robust rules, and in fewer bits.
+void add_feedback(const Bench& bench, int64_t R) {
+  constexpr int64_t kRows = 10, kPixels = 784;
+  using Rule = ops::RobustMix::Rule;
+  for (const auto& [name, rule] : {std::pair{"median", Rule::kMedian}, std::pair{"trimmed_mean", Rule::kTrimmedMean},
+                                   std::pair{"krum", Rule::kKrum}})
+    add_operation(bench, with_replicas(std::string("robust_mix/") + name, R), (R + 1) * kRows * kPixels,
+                  [R, rule = rule](Arena& a) {
+                    auto all = std::make_shared<ops::Mix::Rows>();
+                    all->begin = {0, R};
+                    for (int64_t r = 0; r < R; ++r) all->column.push_back(r);
+                    all->weight.assign(static_cast<size_t>(R), 1.f / static_cast<float>(R));
+                    return ops::RobustMix{
+                        rule, kRows * kPixels, a.floats(R, kRows * kPixels), a.floats(1, kRows * kPixels), all, 2};
+                  });
+  using Codec = ops::Compress::Codec;
+  for (const auto& [name, codec] :
+       {std::pair{"bf16", Codec::kBf16}, std::pair{"int8", Codec::kInt8}, std::pair{"top_k", Codec::kTopK}})
+    add_operation(bench, with_replicas(std::string("compress/") + name, R), 2 * R * kRows * kPixels,
+                  [R, codec = codec](Arena& a) {
+                    return ops::Compress{codec, R, kRows, kPixels, a.floats(R, kRows * kPixels), {}, kPixels / 10};
+                  });
+}
+
 struct MatrixRow {
   std::string name;
   int64_t R, rows, cols;
@@ -108,7 +132,7 @@ void add_random(const Bench& bench) {
 void add_elementwise_rows(const Bench& bench) {
   for (const int64_t replicas : {1, 10, 100}) {
     add_optimisers(bench, replicas);
-    if (replicas > 1) add_mixing(bench, replicas);
+    if (replicas > 1) add_mixing(bench, replicas), add_feedback(bench, replicas);
   }
   add_layers(bench);
   add_random(bench);
