@@ -28,9 +28,11 @@ ComparedRun read_compared(const std::string& path) {
 /// Scores that are single numbers, in the order of the first run that has them.
 std::vector<std::string> score_names(const std::vector<ComparedRun>& runs) {
   std::vector<std::string> names;
-  for (const ComparedRun& run : runs)
-    for (const auto& [name, value] : run.summary.value("scores", json::object()).items())
+  for (const ComparedRun& run : runs) {
+    const json scores = run.summary.value("scores", json::object());
+    for (const auto& [name, value] : scores.items())
       if (value.is_number() && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
   return names;
 }
 
@@ -42,7 +44,7 @@ std::vector<std::pair<std::string, std::vector<json>>> results(const std::vector
     for (const ComparedRun& run : runs) rows.back().second.push_back(value_of(run.summary));
   };
   for (const std::string& name : score_names(runs))
-    add(name, [&](const json& summary) { return summary["scores"].value(name, json()); });
+    add(name, [&](const json& summary) { return summary.value("scores", json::object()).value(name, json()); });
   for (const char* name : {"iterations", "seconds_training", "iterations_per_second", "seconds_simulated"})
     if (std::any_of(runs.begin(), runs.end(), [&](const auto& run) { return run.summary.contains(name); }))
       add(name, [&](const json& summary) { return summary.value(name, json()); });

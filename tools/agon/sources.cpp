@@ -15,14 +15,15 @@
 #include "kernels/error.h"
 
 namespace agon::cli {
-namespace {
-
-namespace fs = std::filesystem;
 
 bool is_synthetic(const std::string& name) {
   const auto names = synthetic_names();
   return std::find(names.begin(), names.end(), name) != names.end();
 }
+
+namespace {
+
+namespace fs = std::filesystem;
 
 /// Where a bare name such as "mnist" is found; empty if nowhere.
 std::string find_data(const std::string& name) {

@@ -20,6 +20,9 @@ struct SettingsSource {
 };
 SettingsSource settings_source(const std::string& preset_or_file);
 
+/// Whether a name is that of a built-in set, which is made from the seed.
+bool is_synthetic(const std::string& name);
+
 /// The data of data.path: a path, a built-in set, or a name such as "mnist" that is looked up in ./data and $AGON_DATA.
 DataSource open_data(const Settings& settings);
 
