@@ -84,7 +84,7 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
       world.device().download(values.data(), array.data, values.size() * sizeof(int32_t));
       writer.add(name, "I32", {array.count}, values.data());
     } else {
-      writer.add_streamed(name, "F32", {array.count}, [&world, array, name](const auto& sink) {
+      writer.add_streamed(name, "F32", {array.count}, [&world, array = array, name = name](const auto& sink) {
         stream_floats(world.device(), static_cast<const float*>(array.data), array.count, "the " + name,
                       world.iteration(), sink);
       });
