@@ -325,7 +325,7 @@ TEST(Lipizzaner, MixturesStayWhenNothingIsBetter) {
     for (double w : mixture.weights) EXPECT_DOUBLE_EQ(w, 0.2);
 }
 
-TEST(Lipizzaner, MixturesComeCloserToTheData) {
+TEST(Learning, MixturesComeCloserToTheData) {
   // Generators that never learn, but differ: only the weights can improve.
   const Settings s = grid(kRing, {"world.workers=9", "generator.learning_rate=0", "algorithm.selection=false",
                                   "algorithm.mixture_sigma=0.2", "run.iterations=60", "algorithm.rate_mutation=0",
@@ -356,7 +356,7 @@ TEST(Lipizzaner, MixturesComeCloserToTheData) {
   }
 }
 
-TEST(Lipizzaner, CoversTheRing) {
+TEST(Learning, LipizzanerCoversTheRing) {
   expect_to_cover_the_ring({"algorithm.name=lipizzaner", "world.workers=4", "data.partition=diet", "data.share=0.07",
                             "run.iterations=800", "run.evaluate_every=25", "gan.same_start=false",
                             "algorithm.skip_discriminator=0", "algorithm.fitness_batches=1"});

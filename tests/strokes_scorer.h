@@ -18,13 +18,13 @@ inline std::shared_ptr<Device> cpu() {
 }
 
 inline const DataSource& strokes() {
-  static const DataSource data = synthesise("strokes", {.count = 6000, .test_count = 1000, .seed = 7});
+  static const DataSource data = synthesise("strokes", {.count = 2500, .test_count = 1000, .seed = 7});
   return data;
 }
 
 /// A scorer of strokes, trained once for all tests.
 inline Scorer& strokes_scorer() {
-  static Scorer scorer = train_scorer(cpu(), strokes(), {.epochs = 4});
+  static Scorer scorer = train_scorer(cpu(), strokes(), {.epochs = 4, .batch = 20});
   return scorer;
 }
 

@@ -126,7 +126,7 @@ const std::vector<Run>& runs() {
       {"lipizzaner_as_shipped", kRing,
        plus(kGrid, {"world.workers=9", "algorithm.as_shipped=true", "data.partition=diet", "run.iterations=3"})},
       {"lipizzaner_crash_and_join", kStrokes,
-       plus(kGrid, {"world.workers=6", "world.crash=[\"1:1\", \"2:5\"]", "world.join=[\"3:1\"]"})},
+       plus(kGrid, {"run.iterations=4", "world.crash=[\"1:1\", \"2:3\"]", "world.join=[\"3:1\"]"})},
   };
   return list;
 }

@@ -16,14 +16,14 @@
 namespace agon::cli {
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::string source, data, scorer, device = "auto";
   int64_t samples = 0;
   uint64_t seed = 1;
   bool extended = false, json = false;
 };
 
-Settings score_settings(const Arguments& arguments) {
+Settings score_settings(const EvalArguments& arguments) {
   Settings settings;
   settings.declare({{"data.path", "\"\"", "the real data"}, {"run.seed", "1", "seed"}});
   settings.declare(evaluation_options());
@@ -62,7 +62,7 @@ void print_scores(const Scores& scores) {
   row("high_quality", scores.high_quality, "share of points within three standard deviations of a centre");
 }
 
-void evaluate(const Arguments& arguments) {
+void evaluate(const EvalArguments& arguments) {
   const Settings settings = score_settings(arguments);
   const std::string file = generator_file(arguments.source);
   const auto device = open_device(arguments.device);
@@ -84,7 +84,7 @@ void evaluate(const Arguments& arguments) {
 }  // namespace
 
 void add_eval(CLI::App& program) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = program.add_subcommand("eval", "Scores a generator against real data");
   command
       ->add_option("RUN|CHECKPOINT", arguments->source,

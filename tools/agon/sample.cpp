@@ -14,7 +14,7 @@
 namespace agon::cli {
 namespace {
 
-struct Arguments {
+struct SampleArguments {
   std::string source, labels = "cycle", out, device = "auto";
   int64_t count = 100;
   uint64_t seed = 1;
@@ -24,7 +24,7 @@ constexpr int64_t kMostOnSheet = 10000;
 constexpr int64_t kMostSamples = 10'000'000;
 
 /// The class of each sample: 0, 1, 2, ... in turns, or always the same.
-std::vector<int32_t> labels_of(const Arguments& arguments, const GeneratorSpec& spec) {
+std::vector<int32_t> labels_of(const SampleArguments& arguments, const GeneratorSpec& spec) {
   std::vector<int32_t> labels(static_cast<size_t>(arguments.count), 0);
   if (spec.classes == 0) {
     if (arguments.labels != "cycle")
@@ -74,7 +74,7 @@ std::vector<uint8_t> channels_first(const std::vector<uint8_t>& pictures, const 
   return planar;
 }
 
-void sample(const Arguments& arguments) {
+void sample(const SampleArguments& arguments) {
   const std::string ending = std::filesystem::path(arguments.out).extension().string();
   if (ending != ".png" && ending != ".safetensors")
     fail(Fault::kUsage, "--out is {}, expected a name that ends in .png or .safetensors", arguments.out);
@@ -112,7 +112,7 @@ void sample(const Arguments& arguments) {
 }  // namespace
 
 void add_sample(CLI::App& program) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<SampleArguments>();
   CLI::App* command = program.add_subcommand("sample", "Generates pictures with a trained generator");
   command->add_option("RUN|CHECKPOINT", arguments->source, "A run folder, a checkpoint in one, or a generator file")
       ->required();

@@ -20,7 +20,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-struct Arguments {
+struct SweepArguments {
   std::string source, data, out;
   std::vector<std::string> assignments;
   bool json = false, quiet = false, plan = false;
@@ -64,7 +64,7 @@ std::optional<json> finished_summary(const std::string& folder, const Settings& 
   return json::parse(read_text(folder + "/summary.json"));
 }
 
-void sweep(Arguments arguments) {
+void sweep(SweepArguments arguments) {
   std::vector<std::string> sets = arguments.assignments;
   if (!arguments.data.empty()) sets.push_back("data.path=" + arguments.data);
   const Sweep sweep = open_sweep(arguments.source, sets);
@@ -116,7 +116,7 @@ void sweep(Arguments arguments) {
 }  // namespace
 
 void add_sweep(CLI::App& program) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<SweepArguments>();
   CLI::App* command = program.add_subcommand("sweep", "The same experiment over a grid of settings and seeds");
   std::string names;
   for (const Preset& preset : sweep_presets()) names += fmt::format("  {:<16}{}\n", preset.name, preset.about);

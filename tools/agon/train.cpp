@@ -11,7 +11,7 @@
 namespace agon::cli {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string source, data, out, device, seed, iterations;
   std::vector<std::string> assignments;
   bool resume = false, json = false, quiet = false;
@@ -28,7 +28,7 @@ struct Arguments {
 };
 
 /// A run goes on with the settings it was started with; a preset named again must mean the same game.
-Settings settings_to_resume(const Arguments& arguments, const std::string& folder) {
+Settings settings_to_resume(const TrainArguments& arguments, const std::string& folder) {
   Settings settings = settings_of_run(folder, arguments.overrides());
   if (arguments.source.empty()) return settings;
   const SettingsSource source = settings_source(arguments.source);
@@ -42,7 +42,7 @@ Settings settings_to_resume(const Arguments& arguments, const std::string& folde
   return settings;
 }
 
-void train(Arguments arguments) {
+void train(TrainArguments arguments) {
   if (arguments.source.empty() && !(arguments.resume && !arguments.out.empty()))
     fail(Fault::kUsage,
          "agon train expects a preset or a TOML file (agon presets lists them), or --resume with --out RUN");
@@ -77,7 +77,7 @@ void train(Arguments arguments) {
 }  // namespace
 
 void add_train(CLI::App& program) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<TrainArguments>();
   CLI::App* command = program.add_subcommand("train", "Trains a GAN as a preset or a settings file says");
   command->add_option("PRESET|FILE.toml", arguments->source, "What to train; `agon presets` lists what is built in");
   command->add_option("--set", arguments->assignments, "Sets one key, e.g. --set algorithm.kappa=log; repeatable")
