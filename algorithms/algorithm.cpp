@@ -32,6 +32,18 @@ int64_t AlgorithmPlan::Pass::flops() const {
   return (factor * network->flops() - saved) * batch * times;
 }
 
+AlgorithmPlan::Work AlgorithmPlan::work(const std::vector<Phase>& phases, const Network& generator) {
+  Work work;
+  for (const Phase& phase : phases) {
+    for (const Pass& pass : phase.server) work.server += pass.flops(), work.all += pass.flops();
+    for (const Pass& pass : phase.workers) {
+      work.worker += pass.flops(), work.all += pass.flops() * std::ssize(phase.who);
+      if (pass.network == &generator) work.generator_at_worker += pass.flops();
+    }
+  }
+  return work;
+}
+
 std::vector<Transfer> AlgorithmPlan::messages(const std::vector<Phase>& phases) {
   std::vector<Transfer> all;
   for (const Phase& phase : phases) all.insert(all.end(), phase.messages.begin(), phase.messages.end());

@@ -58,6 +58,12 @@ class AlgorithmPlan {
   virtual std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const = 0;
   /// Whom an iteration ends for: simulated time is that of the last of them, and of the server.
   virtual std::vector<int64_t> awaited(const std::vector<int64_t>& living) const { return living; }
+  /// Floating-point operations of one iteration.
+  struct Work {
+    int64_t all = 0, server = 0, worker = 0;
+    int64_t generator_at_worker = 0;  ///< a worker's, in passes through its generator
+  };
+  static Work work(const std::vector<Phase>& phases, const Network& generator);
   /// The messages of all phases.
   static std::vector<Transfer> messages(const std::vector<Phase>& phases);
   /// The models that `like` sends to a worker that joins.

@@ -74,23 +74,15 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   return traffic;
 }
 
-/// Floating-point operations of an ordinary iteration in which `living` take part: of everybody, of the server, of a
-/// worker, and of a worker's generator alone.
+/// Floating-point operations of an ordinary iteration in which `living` take part.
 json plan_flops(const AlgorithmPlan& algorithm, const GamePlan& game, const std::vector<int64_t>& living) {
-  int64_t all = 0, server = 0, worker = 0, generator = 0;
-  for (const AlgorithmPlan::Phase& phase : algorithm.phases(2, living)) {
-    for (const AlgorithmPlan::Pass& pass : phase.server) server += pass.flops(), all += pass.flops();
-    for (const AlgorithmPlan::Pass& pass : phase.workers) {
-      worker += pass.flops(), all += pass.flops() * std::ssize(phase.who);
-      if (pass.network == game.generator.network.get()) generator += pass.flops();
-    }
-  }
+  const AlgorithmPlan::Work work = AlgorithmPlan::work(algorithm.phases(2, living), *game.generator.network);
   return {{"generator", game.generator.network->flops()},
           {"discriminator", game.discriminator->flops()},
-          {"per_iteration", all},
-          {"server_per_iteration", server},
-          {"worker_per_iteration", worker},
-          {"generator_at_worker_per_iteration", generator}};
+          {"per_iteration", work.all},
+          {"server_per_iteration", work.server},
+          {"worker_per_iteration", work.worker},
+          {"generator_at_worker_per_iteration", work.generator_at_worker}};
 }
 
 /// Memory of the fleets, and of the data.

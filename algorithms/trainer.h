@@ -37,6 +37,7 @@ struct Summary {
   double seconds_simulated = 0;
   int64_t workers = 0;
   int64_t generator_parameters = 0, embedding_parameters = 0, discriminator_parameters = 0;
+  AlgorithmPlan::Work work;  ///< of an ordinary iteration with all workers
   Ledger ledger;
   std::optional<Scores> scores;  ///< of the last evaluation
   std::string weights_hash;

@@ -55,6 +55,16 @@ Traffic Ledger::sent(MessageKind kind, int64_t by) const {
   return sum(entries_, [=](MessageKind k, int64_t from, int64_t) { return k == kind && from == by; });
 }
 
+int64_t Ledger::busiest_worker_bytes() const {
+  std::map<int64_t, int64_t> moved;
+  for (const auto& [key, traffic] : entries_)
+    for (const int64_t participant : {std::get<1>(key), std::get<2>(key)}) moved[participant] += traffic.bytes;
+  moved.erase(kServer);
+  int64_t most = 0;
+  for (const auto& [worker, bytes] : moved) most = std::max(most, bytes);
+  return most;
+}
+
 nlohmann::json Ledger::to_json() const {
   nlohmann::json json = nlohmann::json::object();
   for (MessageKind kind : kMessageKinds)

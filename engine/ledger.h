@@ -49,6 +49,8 @@ class Ledger {
   /// Everything that a participant received (sent), of one kind.
   Traffic received(MessageKind kind, int64_t by) const;
   Traffic sent(MessageKind kind, int64_t by) const;
+  /// What the worker that moved most bytes, received and sent, moved.
+  int64_t busiest_worker_bytes() const;
   using Key = std::tuple<MessageKind, int64_t, int64_t>;  // kind, from, to
   const std::map<Key, Traffic>& entries() const { return entries_; }
 

@@ -112,7 +112,7 @@ TEST_F(SweepCli, GoesOnAfterAKill) {
   EXPECT_GT(kills, 3);
   const json resumed = json::parse(outcome.last_line());
   for (size_t i = 0; i < 4; ++i)
-    for (const char* name : {"at", "runs", "modes", "high_quality", "bytes"})
+    for (const char* name : {"at", "runs", "modes", "high_quality", "bytes", "worker_bytes", "seconds_simulated"})
       EXPECT_EQ(resumed["points"][i][name], whole["points"][i][name]) << i << " " << name;
 
   // Done: the same command only reads. Other settings do not mix with it.
@@ -129,9 +129,18 @@ TEST_F(SweepCli, SeveralPresetsAreAnAxis) {
     base = ["md-gan-ring-mlp", "local-ring-mlp"]
     set  = {run.iterations = 4, run.threads = 1, run.sample_every = 0, run.evaluate_every = 4, score.samples = 50}
     grid = {world.workers = [2]}
+    [set_for.local-ring-mlp]
+    run.iterations = 6
+    world.workers = 5
   )");
   const Outcome outcome = run("agon sweep both.toml --json --quiet");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto summary_of = [&](const std::string& base) {
+    return json::parse(contents(folder_ / "runs/both" / ("base-" + base + "_workers-2_seed-1") / "summary.json"));
+  };
+  EXPECT_EQ(summary_of("md-gan-ring-mlp")["iterations"], 4);
+  EXPECT_EQ(summary_of("local-ring-mlp")["iterations"], 6) << "set_for goes before set";
+  EXPECT_EQ(summary_of("local-ring-mlp")["workers"], 2) << "the grid goes before set_for";
   const json points = json::parse(outcome.last_line())["points"];
   ASSERT_EQ(points.size(), 2u);
   EXPECT_EQ(points[0]["at"], (json{{"base", "md-gan-ring-mlp"}, {"world.workers", 2}}));
@@ -150,6 +159,7 @@ TEST_F(SweepCli, BadInputIsOneSentence) {
   put("words.toml", "base = \"quickstart\"\nseeds = [\"one\"]");
   put("axis.toml", "base = \"quickstart\"\nplot = {x = \"data.skew\", score = \"ms\"}");
   put("key.toml", "base = \"quickstart\"\ngrid = {algorithm.kapa = [1]}");
+  put("stranger.toml", "base = \"quickstart\"\n[set_for.quickstar]\nrun.iterations = 3");
   put("value.toml", "base = \"quickstart\"\ngrid = {algorithm.batch = [1, \"ten\"]}");
   std::string hundred = "[0";
   for (int i = 1; i < 100; ++i) hundred += ", " + std::to_string(i);
@@ -174,6 +184,7 @@ TEST_F(SweepCli, BadInputIsOneSentence) {
            {"agon sweep words.toml", 2, {"seeds is [\"one\"]"}},
            {"agon sweep axis.toml", 2, {"plot.x is \"data.skew\"", "not in its grid"}},
            {"agon sweep key.toml", 2, {"algorithm.kapa", "did you mean \"algorithm.kappa\"?"}},
+           {"agon sweep stranger.toml", 2, {"set_for.quickstar", "did you mean \"quickstart\"?"}},
            {"agon sweep value.toml", 2, {"algorithm.batch is \"ten\""}},
            {"agon sweep huge.toml", 2, {"more than 10000 runs"}},
            {"agon sweep sweep.toml --set algorithm.batch=99999 --quiet --out x", 2, {"algorithm.batch is 99999"}},
@@ -208,6 +219,8 @@ TEST_F(SweepCli, ComparesRuns) {
     EXPECT_EQ(runs[i]["modes"], summary["scores"]["modes"]);
     EXPECT_EQ(runs[i]["traffic"], summary["traffic"]);
     EXPECT_EQ(runs[i]["seconds_training"], summary["seconds_training"]);
+    EXPECT_EQ(runs[i]["worker_bytes"], summary["worker_bytes"]);
+    EXPECT_EQ(runs[i]["generator_flops_at_worker"], 0) << "MD-GAN's workers have no generator";
   }
   EXPECT_EQ(runs[0]["settings"]["algorithm.kappa"], "log");
   EXPECT_EQ(runs[1]["settings"]["run.seed"], 7);

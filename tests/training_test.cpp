@@ -150,6 +150,8 @@ TEST_P(TrainingRun, LedgerEqualsPlan) {
   EXPECT_EQ(planned["traffic"]["total"], summary.ledger.to_json());
   EXPECT_GT(summary.seconds_simulated, 0);
   EXPECT_EQ(planned["seconds_simulated"], summary.seconds_simulated);
+  const nlohmann::json flops = summary.to_json()["flops"];
+  for (const auto& [whose, count] : flops.items()) EXPECT_EQ(planned["flops"][whose], count) << whose;
   EXPECT_EQ(s.text("algorithm.name").starts_with("md-gan"), summary.ledger.total(MessageKind::kFeedback).bytes > 0);
   EXPECT_EQ(planned["parameters"]["generator"], summary.generator_parameters);
   Fleet::Memory held{};

@@ -322,6 +322,16 @@ TEST(Swap, RingAndUniform) {
   EXPECT_THROW(parse_moments("go"), Error);
 }
 
+TEST(Ledger, KnowsTheBusiestWorker) {
+  Ledger ledger;
+  EXPECT_EQ(ledger.busiest_worker_bytes(), 0);
+  ledger.record(MessageKind::kBatches, kServer, 0, 1000);
+  EXPECT_EQ(ledger.busiest_worker_bytes(), 1000);
+  ledger.record(MessageKind::kFeedback, 1, kServer, 900);
+  ledger.record(MessageKind::kDiscriminators, 2, 1, 200);
+  EXPECT_EQ(ledger.busiest_worker_bytes(), 1100) << "worker 1 sent 900 and received 200";
+}
+
 TEST(Ledger, CountsAndComesBack) {
   Ledger ledger;
   ledger.record(MessageKind::kBatches, kServer, 2, 100);

@@ -5,6 +5,7 @@
 
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
+#include "tools/agon/costs.h"
 #include "tools/agon/format.h"
 #include "tools/agon/report_page.h"
 #include "tools/agon/training.h"
@@ -45,18 +46,20 @@ std::vector<std::pair<std::string, std::vector<json>>> results(const std::vector
   };
   for (const std::string& name : score_names(runs))
     add(name, [&](const json& summary) { return summary.value("scores", json::object()).value(name, json()); });
-  for (const char* name : {"iterations", "seconds_training", "iterations_per_second", "seconds_simulated"})
-    if (std::any_of(runs.begin(), runs.end(), [&](const auto& run) { return run.summary.contains(name); }))
-      add(name, [&](const json& summary) { return summary.value(name, json()); });
-  add("bytes", [](const json& summary) { return json(static_cast<int64_t>(total_bytes(summary))); });
+  for (const char* name : {"iterations", "iterations_per_second"})
+    add(name, [&](const json& summary) { return summary.value(name, json()); });
+  for (const char* name : kCosts)
+    add(name, [&](const json& summary) {
+      const std::optional<double> cost = cost_of(summary, name);
+      return cost ? json(*cost) : json();
+    });
   add("weights_hash", [](const json& summary) { return summary.value("weights_hash", json()); });
   return rows;
 }
 
 std::string shown(const std::string& name, const json& value) {
-  if (name == "bytes") return mebibytes(value.get<double>());
   if (value.is_number_integer()) return grouped(value.get<int64_t>());
-  if (value.is_number()) return significant(value.get<double>());
+  if (value.is_number()) return shown_cost(name, value.get<double>());
   return value.is_string() ? value.get<std::string>() : "–";
 }
 

@@ -9,6 +9,7 @@
 #include "engine/files.h"
 #include "engine/toml.h"
 #include "tools/agon/chart.h"
+#include "tools/agon/costs.h"
 #include "tools/agon/format.h"
 
 namespace agon::cli {
@@ -271,13 +272,6 @@ std::string section(const std::string& title, const std::string& body) {
 std::string charts(const std::string& body) { return body.empty() ? "" : "<div class=charts>\n" + body + "</div>\n"; }
 
 }  // namespace
-
-double total_bytes(const json& summary) {
-  double bytes = 0;
-  const json traffic = summary.value("traffic", json::object());
-  for (const auto& [kind, entry] : traffic.items()) bytes += entry.value("bytes", 0.0);
-  return bytes;
-}
 
 std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings(const std::vector<json>& settings) {
   std::map<std::string, std::vector<std::string>> rows;

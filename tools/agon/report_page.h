@@ -18,9 +18,6 @@ struct ReportedRun {
   std::string plan_note;
 };
 
-/// Bytes of all kinds in the traffic of a summary.json.
-double total_bytes(const nlohmann::json& summary);
-
 /// Keys whose values differ between runs, each with its value in every run (of a key that a run does not know, "–").
 std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings(
     const std::vector<nlohmann::json>& settings);

@@ -134,6 +134,7 @@ void add_sweep(CLI::App& program) {
                   "  base  = \"md-gan-mnist-mlp\"            or a list of presets\n"
                   "  seeds = [1, 2, 3]\n"
                   "  set   = {run.iterations = 2000}       what all runs have in common\n"
+                  "  set_for = {quickstart = {...}}        what those of one base have\n"
                   "  grid  = {data.skew = [0, 50, 100], algorithm.kappa = [1, \"log\"]}\n"
                   "  plot  = {x = \"data.skew\", score = \"ms\", fails_below = 0.9}\n"
                   "A sweep that was stopped or killed goes on when the same command is given again.");

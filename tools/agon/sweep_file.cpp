@@ -1,5 +1,6 @@
 // Sweep files: read, checked, and expanded into runs.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "engine/text.h"
@@ -43,6 +44,10 @@ std::string text_of(const json& file, const std::string& key, const std::string&
 /// A value as --set takes it: TOML, but a text without quotes.
 std::string assigned(const json& value) { return value.is_string() ? value.get<std::string>() : to_toml(value); }
 
+void append(std::vector<std::string>& list, const std::vector<std::string>& more) {
+  list.insert(list.end(), more.begin(), more.end());
+}
+
 /// Of a folder: only what every file system takes.
 std::string as_name(const std::string& text) {
   std::string name;
@@ -76,6 +81,23 @@ std::vector<std::string> read_bases(const json& file, const std::string& origin)
   return bases;
 }
 
+/// Assignments of [set_for.BASE], by base.
+std::map<std::string, std::vector<std::string>> read_set_for(const json& file, const std::vector<std::string>& bases,
+                                                             const std::string& origin) {
+  std::map<std::string, std::vector<std::string>> assignments;
+  const json tables = file.value("set_for", json::object());
+  if (!tables.is_object())
+    fail(Fault::kUsage, "set_for is {} in {}, expected [set_for.BASE] with settings", to_toml(tables), origin);
+  for (const auto& [base, table] : tables.items()) {
+    if (std::find(bases.begin(), bases.end(), base) == bases.end())
+      fail(Fault::kUsage, "set_for.{} in {} is about no base of the sweep; did you mean \"{}\"?", toml_key(base),
+           origin, nearest(base, bases));
+    for (const auto& [key, value] : section(tables, base, origin))
+      assignments[base].push_back(key + "=" + assigned(value));
+  }
+  return assignments;
+}
+
 void read_plot(const json& file, const std::string& origin, Sweep& sweep) {
   if (!file.contains("plot")) return;
   for (const auto& [key, value] : section(file, "plot", origin))
@@ -95,7 +117,7 @@ void read_plot(const json& file, const std::string& origin, Sweep& sweep) {
 
 Sweep read_sweep(const std::string& toml, const std::string& origin, const std::vector<std::string>& sets) {
   const json file = parse_toml(toml, origin);
-  const std::vector<std::string> known = {"about", "base", "seeds", "set", "grid", "plot"};
+  const std::vector<std::string> known = {"about", "base", "seeds", "set", "set_for", "grid", "plot"};
   for (const auto& [key, value] : file.items())
     if (std::find(known.begin(), known.end(), key) == known.end())
       fail(Fault::kUsage, "unknown key {} in {}; did you mean \"{}\"? A sweep file has {}", toml_key(key), origin,
@@ -122,9 +144,11 @@ Sweep read_sweep(const std::string& toml, const std::string& origin, const std::
 
   std::vector<std::string> common;
   for (const auto& [key, value] : section(file, "set", origin)) common.push_back(key + "=" + assigned(value));
+  const auto for_base = read_set_for(file, bases, origin);
   std::set<std::string> names;
   for (size_t index = 0; index < count / seeds.size(); ++index) {
     SweepRun run{.name = {}, .preset = bases.front(), .assignments = common, .at = {}};
+    std::vector<std::string> chosen;
     size_t rest = index;
     for (auto key = grid.rbegin(); key != grid.rend(); ++key) {  // the last key turns fastest
       run.at.insert(run.at.begin(), {key->first, key->second[rest % key->second.size()]});
@@ -135,10 +159,12 @@ Sweep read_sweep(const std::string& toml, const std::string& origin, const std::
       if (key == "base")
         run.preset = value.get<std::string>();
       else
-        run.assignments.push_back(key + "=" + assigned(value));
+        chosen.push_back(key + "=" + assigned(value));
       name += as_name(key.substr(key.rfind('.') + 1)) + "-" + as_name(assigned(value)) + "_";
     }
-    run.assignments.insert(run.assignments.end(), sets.begin(), sets.end());
+    if (const auto own = for_base.find(run.preset); own != for_base.end()) append(run.assignments, own->second);
+    append(run.assignments, chosen);
+    append(run.assignments, sets);
     for (const int64_t seed : seeds) {
       run.seed = seed;
       run.name = fmt::format("{}seed-{}", name, seed);  // names that are cut short may meet

@@ -6,6 +6,7 @@
 #include "engine/toml.h"
 #include "kernels/error.h"
 #include "tools/agon/chart.h"
+#include "tools/agon/costs.h"
 #include "tools/agon/format.h"
 #include "tools/agon/report_page.h"
 #include "tools/agon/sweep.h"
@@ -15,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-/// Scores, in this order where a run has them; then what it cost.
+/// Scores, in this order where a run has them; then what it cost (kCosts).
 constexpr const char* kValues[] = {"ms",        "is",     "fid",     "tvd",      "fid_features", "kid",
                                    "precision", "recall", "density", "coverage", "modes",        "high_quality"};
 
@@ -24,8 +25,8 @@ std::map<std::string, double> values_of(const json& summary) {
   const json scores = summary.value("scores", json::object());
   for (const char* name : kValues)
     if (scores.contains(name) && scores[name].is_number()) values[name] = scores[name].get<double>();
-  values["seconds_training"] = summary.value("seconds_training", 0.0);
-  values["bytes"] = total_bytes(summary);
+  for (const char* name : kCosts)
+    if (const auto cost = cost_of(summary, name)) values[name] = *cost;
   return values;
 }
 
@@ -81,7 +82,7 @@ std::vector<SweepPoint> sweep_points(const Sweep& sweep, const std::vector<json>
   }
   for (size_t p = 0; p < points.size(); ++p) {
     std::vector<std::string> names(std::begin(kValues), std::end(kValues));
-    names.insert(names.end(), {"seconds_training", "bytes"});
+    names.insert(names.end(), std::begin(kCosts), std::end(kCosts));
     for (const std::string& name : names) {
       const std::vector<double>& all = values[p][name];
       if (all.empty()) continue;
@@ -108,10 +109,8 @@ std::string sweep_table(const std::vector<SweepPoint>& points) {
     rows.back().push_back(std::to_string(point.runs));
     for (const std::string& name : names) {
       const SweepPoint::Value* value = point.find(name);
-      rows.back().push_back(!value            ? "-"
-                            : name == "bytes" ? mebibytes(value->mean)
-                                              : significant(value->mean) +
-                                                    (point.runs > 1 ? " ± " + significant(value->deviation) : ""));
+      const auto cell = [&](double number) { return shown_cost(name, number); };
+      rows.back().push_back(!value ? "-" : cell(value->mean) + (point.runs > 1 ? " ± " + cell(value->deviation) : ""));
     }
   }
   return aligned_table(rows);
