@@ -57,6 +57,12 @@ const Plugin& plugin(const std::string& kind) {
   return found != loaded.end() ? found->second : loaded.emplace(kind, load(kind)).first->second;
 }
 
+/// Without it nothing is to be found, and opening the plug-in to learn that costs its libraries' 200 MB.
+bool has_nvidia_driver() {
+  static const bool found = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != nullptr;
+  return found;
+}
+
 /// Devices of a kind; with 0 comes the reason.
 int count(const std::string& kind, std::string& reason) {
   const Plugin& found = plugin(kind);
@@ -85,7 +91,8 @@ DeviceName parse(const std::string& name) {
 std::shared_ptr<Device> open_device(const std::string& name, int threads) {
   if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
   std::string reason;
-  if (name == "auto") return count("cuda", reason) > 0 ? plugin("cuda").entry->open(0) : cpu::open(threads);
+  if (name == "auto")
+    return has_nvidia_driver() && count("cuda", reason) > 0 ? plugin("cuda").entry->open(0) : cpu::open(threads);
   if (name == "cpu") return cpu::open(threads);
   const auto [kind, index] = parse(name);
   if (kind.rfind("cuda", 0) != 0)

@@ -97,6 +97,20 @@ TEST_F(PluginTest, AutoFallsBackToTheCpu) {
   }
 }
 
+TEST_F(PluginTest, AutoOpensNoPluginWithoutADriver) {
+  if (dlopen("libcuda.so.1", RTLD_LAZY)) GTEST_SKIP() << "this machine has an NVIDIA driver";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a new process
+  const auto opened = [] {
+    std::ifstream maps("/proc/self/maps");
+    const std::string all(std::istreambuf_iterator<char>(maps), {});
+    return all.find("/libagon_cuda.so") != std::string::npos;
+  };
+  EXPECT_EXIT((open_device("auto"), std::_Exit(opened())), testing::ExitedWithCode(0), "");
+  if (std::filesystem::exists(AGON_BINARY_DIR "/lib/libagon_cuda.so")) {
+    EXPECT_EXIT((list_devices(), std::_Exit(opened())), testing::ExitedWithCode(1), "") << "a list says why";
+  }
+}
+
 using MemoryTest = CudaTest;
 
 TEST_F(MemoryTest, ThatDoesNotSufficeIsSaidWithNumbers) {
