@@ -131,6 +131,7 @@ struct AlgorithmKind {
   /// `mean_shard` is m = |B| / N.
   std::unique_ptr<AlgorithmPlan> (*plan)(const Settings& settings, const GamePlan& game, double mean_shard);
   std::unique_ptr<Algorithm> (*make)(Stage& stage);
+  bool spreads = false;  ///< its participants may live in several processes
 };
 struct AlgorithmRegistration {
   explicit AlgorithmRegistration(AlgorithmKind kind);

@@ -59,7 +59,8 @@ const AlgorithmRegistration registration{
      [](const Settings&, const GamePlan& game, double) -> std::unique_ptr<AlgorithmPlan> {
        return std::make_unique<AllReducePlan>(game);
      },
-     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<AllReduce>(stage); }}};
+     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<AllReduce>(stage); },
+     /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <memory>
 
 #include "engine/files.h"
 #include "engine/safetensors.h"
@@ -57,25 +58,49 @@ std::vector<std::string> list_checkpoints(const std::string& folder) {
   return paths;
 }
 
+namespace {
+
+/// A whole fleet's arrays for the file: streamed from the device, or brought to the server's process first.
+void add_fleet(SafetensorsWriter& writer, const std::string& name, const Fleet& fleet, const World& world) {
+  const bool gathered = world.spread() && !fleet.of_server();
+  const int64_t R = gathered ? std::ssize(world.hosts()) : fleet.replicas();
+  for (const Fleet::Arena& arena : fleet.arenas()) {
+    const auto all = std::make_shared<std::vector<float>>(gathered ? world.fetch_array(arena) : std::vector<float>{});
+    const std::string what = fmt::format("the {}'s {}", name, arena.name);
+    writer.add_streamed(name + "." + arena.name, "F32", {R, arena.count},
+                        [&world, arena, R, what, all, gathered](const SafetensorsWriter::Sink& sink) {
+                          const float* const from = gathered ? all->data() : arena.data;
+                          stream_floats(world.device(), from, R * arena.count, what, world.iteration(), sink);
+                        });
+  }
+}
+
+/// One number for each replica that a fleet was made for, wherever it is now.
+template <class T>
+std::vector<T> whole(const std::vector<T>& values, const Fleet& fleet, const World& world) {
+  if (!world.spread() || fleet.of_server()) return values;
+  std::vector<T> all = world.gather(values);
+  all.resize(static_cast<size_t>(world.workers()));
+  return all;
+}
+
+}  // namespace
+
 std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, const World& world,
                              const CheckpointInfo& info, int64_t keep) {
-  make_folder(folder);
   SafetensorsWriter writer;
   std::map<std::string, std::vector<int32_t>> steps;
   std::map<std::string, std::vector<float>> rates;
   for (const auto& [name, fleet] : algorithm.fleets()) {
-    const int64_t R = fleet->replicas();
-    for (const Fleet::Arena& arena : fleet->arenas())
-      writer.add_streamed(name + "." + arena.name, "F32", {R, arena.count},
-                          [&world, arena, R, what = fmt::format("the {}'s {}", name, arena.name)](const auto& sink) {
-                            stream_floats(world.device(), arena.data, R * arena.count, what, world.iteration(), sink);
-                          });
+    add_fleet(writer, name, *fleet, world);
     if (!fleet->trains()) continue;
-    const auto& step = steps[name] = fleet->steps();
-    const auto& rate = rates[name] = fleet->learning_rates();
+    const auto& step = steps[name] = whole(fleet->steps(), *fleet, world);
+    const auto& rate = rates[name] = whole(fleet->learning_rates(), *fleet, world);
     writer.add(name + ".steps", "I32", {std::ssize(step)}, step.data());
     writer.add(name + ".learning_rates", "F32", {std::ssize(rate)}, rate.data());
   }
+  if (!world.serves()) return "";  // the server's process writes
+  make_folder(folder);
   std::map<std::string, std::vector<int32_t>> integers;
   for (const auto& [name, array] : algorithm.arrays()) {
     if (array.integers) {
@@ -110,6 +135,42 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
   return path;
 }
 
+namespace {
+
+/// Of a fleet in several processes, each takes the replicas of its own workers.
+void read_fleet(const SafetensorsFile& file, const std::string& name, Fleet& fleet, const World& world) {
+  const std::vector<int64_t>& shape = file.at(name + ".weights").shape;
+  const int64_t R = shape.empty() ? 0 : shape.front();
+  std::vector<int64_t> own;  // rows of the file
+  if (!world.spread())
+    for (int64_t r = 0; r < R; ++r) own.push_back(r);
+  else if (!fleet.of_server())
+    for (int64_t worker : world.here())
+      own.push_back(std::find(world.hosts().begin(), world.hosts().end(), worker) - world.hosts().begin());
+  else if (world.serves())
+    own.push_back(0);
+  fleet.set_replicas(std::ssize(own));
+  for (const Fleet::Arena& arena : fleet.arenas()) {
+    const SafeTensor& tensor = file.at(name + "." + arena.name, "F32", {R, arena.count});
+    const size_t bytes = static_cast<size_t>(arena.count) * sizeof(float);
+    for (size_t r = 0; r < own.size(); ++r)
+      world.device().upload(arena.data + static_cast<int64_t>(r) * arena.count,
+                            static_cast<const std::byte*>(tensor.data) + static_cast<size_t>(own[r]) * bytes, bytes);
+  }
+  if (!fleet.trains()) return;
+  const int64_t capacity = !world.spread() ? fleet.capacity() : fleet.of_server() ? 1 : world.workers();
+  const auto take = [&](auto values, const auto& all) {
+    for (size_t r = 0; r < own.size(); ++r) values[r] = all[static_cast<size_t>(own[r])];
+    return values;
+  };
+  const auto steps = read_array<int32_t>(file, name + ".steps", "I32", {capacity});
+  const auto rates = read_array<float>(file, name + ".learning_rates", "F32", {capacity});
+  fleet.set_steps(world.spread() ? take(fleet.steps(), steps) : steps);
+  fleet.set_learning_rates(world.spread() ? take(fleet.learning_rates(), rates) : rates);
+}
+
+}  // namespace
+
 std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorithm& algorithm, World& world,
                                               const std::string& signature, std::vector<std::string>& damaged) {
   const std::vector<std::string> paths = list_checkpoints(folder);
@@ -127,24 +188,12 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
       const nlohmann::json description = nlohmann::json::parse(file.metadata("description"));
       const auto living = description.at("living").get<std::vector<int64_t>>();
 
-      for (const auto& [name, fleet] : algorithm.fleets()) {
-        const std::vector<int64_t>& shape = file.at(name + ".weights").shape;
-        const int64_t R = shape.empty() ? 0 : shape.front();
-        fleet->set_replicas(R);
-        for (const Fleet::Arena& arena : fleet->arenas()) {
-          const SafeTensor& tensor = file.at(name + "." + arena.name, "F32", {R, arena.count});
-          if (tensor.bytes) world.device().upload(arena.data, tensor.data, tensor.bytes);
-        }
-        if (fleet->trains()) {
-          fleet->set_steps(read_array<int32_t>(file, name + ".steps", "I32", {fleet->capacity()}));
-          fleet->set_learning_rates(read_array<float>(file, name + ".learning_rates", "F32", {fleet->capacity()}));
-        }
-      }
+      world.set_living(living);
+      for (const auto& [name, fleet] : algorithm.fleets()) read_fleet(file, name, *fleet, world);
       for (const auto& [name, array] : algorithm.arrays()) {
         const SafeTensor& tensor = file.at(name, array.integers ? "I32" : "F32", {array.count});
         world.device().upload(array.data, tensor.data, tensor.bytes);
       }
-      world.set_living(living);
       world.set_iteration(description.at("iteration").get<int64_t>());
       world.ledger().restore(description.at("ledger"));
       algorithm.restore(description.at("algorithm"));

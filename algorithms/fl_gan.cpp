@@ -29,7 +29,8 @@ class FlGanPlan final : public RoundPlan {
 class FlGan final : public Algorithm {
  public:
   explicit FlGan(Stage& stage)
-      : plan_(stage.settings(), stage.game(), stage.shards().mean_size()),
+      : world_(stage.world()),
+        plan_(stage.settings(), stage.game(), stage.shards().mean_size()),
         gans_(stage, plan_),
         server_(stage, Place::kServer, {.batch = 1, .trains = false}) {
     keep_average();
@@ -55,8 +56,9 @@ class FlGan final : public Algorithm {
   void worker_joined(int64_t worker, int64_t like) override { gans_.worker_joined(worker, like); }
 
  private:
-  void keep_average() { server_.fleet().take(gans_.generators(), 0, 1); }
+  void keep_average() { world_.fetch(gans_.generators(), 0, server_.fleet()); }
 
+  World& world_;
   const FlGanPlan plan_;
   RoundGans gans_;
   Generators server_;  // the averaged generator
@@ -74,10 +76,10 @@ std::unique_ptr<AlgorithmPlan> plan(const Settings& settings, const GamePlan& ga
 std::unique_ptr<Algorithm> make(Stage& stage) { return std::make_unique<FlGan>(stage); }
 
 const AlgorithmRegistration fl_gan{{"fl-gan", "federated averaging of whole GANs (Hardy et al. 2019, section III.c)",
-                                    options("\"equal\"", "0"), plan, make}};
+                                    options("\"equal\"", "0"), plan, make, /*spreads=*/true}};
 const AlgorithmRegistration fedgan{{"fedgan",
                                     "federated averaging of whole GANs, weighted by data (Rasouli et al. 2020)",
-                                    options("\"data\"", "20"), plan, make}};
+                                    options("\"data\"", "20"), plan, make, /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

@@ -29,7 +29,7 @@ class Gossip final : public Algorithm {
 
   const AlgorithmPlan& plan() const override { return plan_; }
   /// Scores are means over all machines.
-  int64_t generators() const override { return gans_.replicas(); }
+  int64_t generators() const override { return gans_.models(); }
   GeneratorWeights generator(int64_t index) const override { return gans_.generator(index); }
   std::map<std::string, Fleet*> fleets() override { return gans_.fleets(); }
   Losses losses() override { return gans_.losses(); }
@@ -52,10 +52,12 @@ std::unique_ptr<AlgorithmPlan> plan(const Settings& settings, const GamePlan& ga
 }
 std::unique_ptr<Algorithm> make(Stage& stage) { return std::make_unique<Gossip>(stage); }
 
-const AlgorithmRegistration gossip{
-    {"gossip", "each machine sends its GAN to a random other one (Hardy et al. 2018)", options("false"), plan, make}};
-const AlgorithmRegistration gossip_ind{
-    {"gossip-ind", "gossip of generators and discriminators to different machines", options("true"), plan, make}};
+const AlgorithmRegistration gossip{{"gossip", "each machine sends its GAN to a random other one (Hardy et al. 2018)",
+                                    options("false"), plan, make,
+                                    /*spreads=*/true}};
+const AlgorithmRegistration gossip_ind{{"gossip-ind", "gossip of generators and discriminators to different machines",
+                                        options("true"), plan, make,
+                                        /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

@@ -12,7 +12,7 @@ class Local final : public Algorithm {
   void iterate() override { gans_.learn(); }
 
   const AlgorithmPlan& plan() const override { return plan_; }
-  int64_t generators() const override { return gans_.replicas(); }
+  int64_t generators() const override { return gans_.models(); }
   GeneratorWeights generator(int64_t index) const override { return gans_.generator(index); }
   std::map<std::string, Fleet*> fleets() override { return gans_.fleets(); }
   Losses losses() override { return gans_.losses(); }
@@ -44,12 +44,14 @@ std::unique_ptr<Algorithm> make_standalone(Stage& stage) {
   return make_local(stage);
 }
 
-const AlgorithmRegistration local{{"local", "one GAN for each worker, no exchange", {}, plan_local, make_local}};
+const AlgorithmRegistration local{
+    {"local", "one GAN for each worker, no exchange", {}, plan_local, make_local, /*spreads=*/true}};
 const AlgorithmRegistration standalone{{"standalone",
                                         "one GAN that sees all the data",
                                         {{"world.workers", "1", "N; a standalone GAN is alone"}},
                                         plan_standalone,
-                                        make_standalone}};
+                                        make_standalone,
+                                        /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

@@ -145,22 +145,27 @@ class MdGan final : public Algorithm {
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
         batches_(plan_.batches(plan_.discriminators)),
         server_(stage, Place::kServer, {.batch = batches_ * game_.batch, .groups = batches_}),
-        workers_(stage, Place::kWorkers, plan_.discriminators),
-        judged_(stage.device(), plan_.discriminators, game_.batch, game_.sample(), game_.conditional()),
+        workers_(stage, Place::kWorkers, plan_.roams() ? plan_.discriminators : 0),
+        judged_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()),
         merged_(stage.device(), batches_, game_.batch, game_.sample()) {
+    if (plan_.roams() && world_.spread())
+      fail(Fault::kUsage, "algorithm.discriminators is {}, but roaming discriminators are for one process",
+           plan_.discriminators);
+    if (stage.settings().flag("algorithm.error_feedback") && world_.spread())
+      fail(Fault::kUsage, "algorithm.error_feedback is for one process; set it to false");
     if (stage.settings().flag("algorithm.error_feedback") &&
         plan_.feedback_compression.kind != Compression::Kind::kNone)
-      lost_ = TensorBuffer(stage.device(), plan_.discriminators, game_.batch, game_.sample());
+      lost_ = TensorBuffer(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample());
   }
 
   // Algorithm 1.
   void iterate() override {
     if (plan_.roams()) world_.set_hosts(plan_.hosts(world_.iteration(), world_.living()));
-    const int64_t N = workers_.fleet().replicas(), b = game_.batch, k = plan_.batches(N);
+    const int64_t N = std::ssize(world_.hosts()), b = game_.batch, k = plan_.batches(N);
 
     // Server: k batches from one generator; worker n gets X_n^(g) and X_n^(d), two of them.
     const Batch fake = server_.generate().as_replicas(batches_).first(k);
-    const Batch judged = judged_.view(N);
+    const Batch judged = judged_.view(workers_.fleet().replicas());
     world_.deal(fake, /*shift=*/1, workers_.generated(), plan_.batch_compression);
     world_.deal(fake, /*shift=*/0, judged, plan_.batch_compression);
 
@@ -259,7 +264,8 @@ const AlgorithmRegistration registration{
      [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
        return std::make_unique<MdGanPlan>(settings, game, mean_shard);
      },
-     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<MdGan>(stage); }}};
+     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<MdGan>(stage); },
+     /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

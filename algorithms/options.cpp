@@ -67,6 +67,12 @@ std::vector<Settings::Option> run_options() {
       {"run.checkpoint_every", "5000", "iterations between checkpoints; 0: only when interrupted, and at the end"},
       {"run.keep_checkpoints", "2", "how many of the newest checkpoints are kept"},
       {"world.workers", "10", "N"},
+      {"world.server",
+       "\"auto\"",
+       "the server among several processes: with workers, or alone in the first; auto: alone if there is one more "
+       "process "
+       "than workers",
+       {"auto", "shared", "alone"}},
       {"world.crash_every",
        "0",
        "fail-stop of a random worker every so many iterations; \"auto\": I/N (section V.B.3)",

@@ -5,16 +5,27 @@
 namespace agon {
 namespace {
 
-FleetOptions options_of(FleetOptions options, const GamePlan& game, Place place, int64_t replicas, bool trains = true) {
-  options.replicas = place == Place::kServer ? 1 : replicas > 0 ? replicas : game.workers;
-  options.split = place == Place::kServer || game.workers == 1;
+/// `replicas` 0: one for each worker here.
+FleetOptions options_of(FleetOptions options, Stage& stage, Place place, int64_t replicas, bool trains = true) {
+  const World& world = stage.world();
+  options.replicas = place == Place::kServer ? (world.serves() ? 1 : 0)
+                     : replicas > 0          ? replicas
+                                             : std::ssize(world.here());
+  options.split = place == Place::kServer || stage.game().workers == 1;
   options.trains = trains;
+  options.of_server = place == Place::kServer;
   return options;
+}
+
+/// Whose initial weights they are, where workers start differently.
+std::vector<int64_t> ids_of(Stage& stage, Place place, int64_t replicas) {
+  return place == Place::kServer || replicas > 0 ? std::vector<int64_t>{} : stage.world().here();
 }
 
 }  // namespace
 
 void copy(Device& device, const Batch& from, const Batch& to) {
+  if (from.x.replicas == 0) return;
   device.run(ops::Axpby{.replicas = from.x.replicas,
                         .count = from.x.size_per_replica(),
                         .x = from.x.block(),
@@ -36,7 +47,7 @@ Discriminators::Discriminators(Stage& stage, Place place, int64_t replicas)
     : stage_(stage),
       place_(place),
       fleet_(stage.device(), stage.game().discriminator,
-             options_of(stage.game().discriminator_options, stage.game(), place, replicas)),
+             options_of(stage.game().discriminator_options, stage, place, replicas), ids_of(stage, place, replicas)),
       both_(stage.device(), fleet_.capacity(), 2 * stage.game().batch, stage.game().sample(),
             stage.game().conditional()),
       loss_(stage.device(), fleet_.capacity()),
@@ -61,6 +72,11 @@ void Discriminators::learn(bool fresh_real, const Share& share) {
 void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
   const GamePlan& game = stage_.game();
   const int64_t N = fleet_.replicas(), b = game.batch;
+  learned_ += models();
+  if (N == 0) {
+    if (share) share(fleet_);
+    return;
+  }
   const Batch both = both_.view(N), real = both.rows(0, b), fake = both.rows(b, b);
   if (l == 0 || fresh_real)
     stage_.shards().sample(key(RandomStream::kSamples, l), fresh_real ? static_cast<uint32_t>(game.local_steps) : 1,
@@ -82,11 +98,16 @@ void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
   fleet_.backward(Grads::kParams);
   if (share) share(fleet_);
   fleet_.step();
-  learned_ += N;
+}
+
+int64_t Discriminators::models() const {
+  return place_ == Place::kWorkers ? stage_.world().models(fleet_) : fleet_.replicas();
 }
 
 Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
   const GamePlan& game = stage_.game();
+  judged_ += models();
+  if (fleet_.replicas() == 0) return {nullptr, 0, fake.x.batch, game.sample(), 0};
   ops::GanLoss op = game.loss;
   op.role = ops::GanRole::kGenerator, op.replicas = fleet_.replicas(), op.batch = fake.x.batch;
   op.logits = fleet_.forward(fake.x, {.key = key(RandomStream::kDropout, game.local_steps + draw)}).block();
@@ -94,15 +115,15 @@ Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
   op.dlogits = fleet_.output_gradient().block();
   op.loss = {generator_loss_.data(), 1};
   stage_.world().device().run(op);
-  judged_ += fleet_.replicas();
   return fleet_.backward(Grads::kInput);
 }
 
 double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
-  const std::vector<float> values = sums.host();
+  std::vector<float> values = sums.host();
+  sums.set(std::vector<float>(values.size(), 0.f));
+  if (place_ == Place::kWorkers && stage_.world().spread()) values = stage_.world().gather(values);
   const double total = std::accumulate(values.begin(), values.end(), 0.0);
   const double mean = count ? total / static_cast<double>(count) : 0.0;
-  sums.set(std::vector<float>(values.size(), 0.f));
   count = 0;
   return mean;
 }
@@ -115,7 +136,8 @@ Generators::Generators(Stage& stage, Place place, const Options& options)
       place_(place),
       groups_(options.groups),
       fleet_(stage.device(), stage.game().generator.network,
-             options_of(stage.game().generator_options, stage.game(), place, options.replicas, options.trains)),
+             options_of(stage.game().generator_options, stage, place, options.replicas, options.trains),
+             ids_of(stage, place, options.replicas)),
       noise_(stage.device(), fleet_.capacity(), options.batch, {1, 1, stage.game().generator.latent},
              stage.game().conditional()) {}
 
@@ -134,6 +156,7 @@ Batch Generators::generate_as(int64_t n, uint32_t draw) {
 Batch Generators::generate(const std::function<RandomKey(RandomStream)>& key) {
   Device& device = stage_.world().device();
   const Batch noise = noise_.view(fleet_.replicas());
+  if (fleet_.replicas() == 0) return {{nullptr, 0, noise.x.batch, stage_.game().sample(), 0}, {}};
   device.run(ops::RandomFill{.kind = ops::RandomFill::Kind::kNormal,
                              .replicas = fleet_.replicas(),
                              .count = noise.x.size_per_replica(),
@@ -154,8 +177,10 @@ void Generators::learn(const Tensor& feedback, double scale, const Share& share)
   fleet_.step(scale);
 }
 
-GeneratorWeights Generators::weights(int64_t replica) const {
-  return {fleet_.replica_weights(replica), fleet_.replica_state(replica)};
+GeneratorWeights Generators::weights(int64_t index) const {
+  if (place_ == Place::kWorkers) return stage_.world().fetch(fleet_, index);
+  if (!stage_.world().serves()) return {};
+  return {fleet_.replica_weights(index), fleet_.replica_state(index)};
 }
 
 std::vector<AlgorithmPlan::FleetUse> LocalPlan::fleets() const {
@@ -208,8 +233,10 @@ std::map<std::string, Fleet*> LocalGans::fleets() {
   return {{"generators", &generators_.fleet()}, {"discriminators", &discriminators_.fleet()}};
 }
 
+int64_t LocalGans::models() const { return stage_.world().models(generators_.fleet()); }
+
 void LocalGans::worker_lost(int64_t worker) {
-  if (replicas() == 1) return;  // the last one's models stay, to be looked at
+  if (models() == 1) return;  // the last one's models stay, to be looked at
   for (const auto& [name, fleet] : fleets()) remove_worker(stage_.world(), *fleet, worker);
 }
 
@@ -218,18 +245,22 @@ void LocalGans::worker_joined(int64_t worker, int64_t like) {
 }
 
 void remove_worker(const World& world, Fleet& fleet, int64_t worker) {
-  const int64_t last = fleet.replicas() - 1;
-  for (int64_t r = world.replica_of(worker); r < last; ++r) fleet.copy_replica(r + 1, r);
+  const int64_t gone = world.replica_of(worker), last = fleet.replicas() - 1;
+  if (gone < 0) return;  // another process's
+  for (int64_t r = gone; r < last; ++r) fleet.copy_replica(r + 1, r);
   fleet.set_replicas(last);
 }
 
 void insert_worker(const World& world, Fleet& fleet, int64_t worker, int64_t like) {
-  int64_t place = 0, model = world.replica_of(like);
-  for (int64_t other : world.living()) place += other < worker ? 1 : 0;
-  fleet.set_replicas(fleet.replicas() + 1);
-  for (int64_t r = fleet.replicas() - 1; r > place; --r) fleet.copy_replica(r - 1, r);
-  if (model >= place) ++model;  // it moved up with the others
-  fleet.copy_replica(model, place);
+  int64_t place = -1, model = world.replica_of(like);
+  if (world.rank_of(worker) == world.processes().rank()) {
+    place = 0;
+    for (int64_t other : world.here()) place += other < worker ? 1 : 0;
+    fleet.set_replicas(fleet.replicas() + 1);
+    for (int64_t r = fleet.replicas() - 1; r > place; --r) fleet.copy_replica(r - 1, r);
+    if (model >= place) ++model;  // it moved up with the others
+  }
+  world.copy_model(fleet, like, model, worker, place);
 }
 
 }  // namespace agon

@@ -39,7 +39,8 @@ class Discriminators {
   double mean_generator_loss();  ///< of the generator's objective, as seen by feedback()
 
  private:
-  static double take_mean(Buffer<float>& sums, int64_t& count);
+  double take_mean(Buffer<float>& sums, int64_t& count);
+  int64_t models() const;  ///< in all processes
   RandomKey key(RandomStream stream, int64_t draw) const;
 
   Stage& stage_;
@@ -72,8 +73,8 @@ class Generators {
   Fleet& fleet() { return fleet_; }
   const Fleet& fleet() const { return fleet_; }
   void stand_for(int64_t first) { first_worker_ = first; }
-  int64_t replicas() const { return fleet_.replicas(); }
-  GeneratorWeights weights(int64_t replica) const;
+  /// Of the server, or of the index-th of the living workers: at the server's process, elsewhere nothing.
+  GeneratorWeights weights(int64_t index) const;
 
  private:
   Batch generate(const std::function<RandomKey(RandomStream)>& key);
@@ -116,8 +117,8 @@ class LocalGans {
   Generators& generators() { return generators_; }
   const Generators& generators() const { return generators_; }
   Discriminators& discriminators() { return discriminators_; }
-  GeneratorWeights generator(int64_t replica) const { return generators_.weights(replica); }
-  int64_t replicas() const { return generators_.replicas(); }
+  GeneratorWeights generator(int64_t index) const { return generators_.weights(index); }
+  int64_t models() const;  ///< how many GANs there are in all processes
   void stand_for(int64_t first);
   Algorithm::Losses losses();
   std::map<std::string, Fleet*> fleets();

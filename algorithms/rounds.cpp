@@ -70,6 +70,8 @@ RoundGans::RoundGans(Stage& stage, const RoundPlan& plan)
       last_iteration_(stage.settings().integer("run.iterations", 1)),
       gans_(stage, plan.waves() ? plan.wave() : 0) {
   const GamePlan& game = stage.game();
+  if (plan.waves() && stage.world().spread())
+    fail(Fault::kUsage, "algorithm.wave is {}, but waves are for one process; set it to 0", plan.wave());
   if (plan.waves())
     rest_.emplace(Rest{at_rest(stage, game.generator.network, game.generator_options),
                        at_rest(stage, game.discriminator, game.discriminator_options)});
@@ -121,11 +123,9 @@ void RoundGans::exchange() {
 
 const Fleet& RoundGans::generators() const { return rest_ ? rest_->generators : gans_.generators().fleet(); }
 
-GeneratorWeights RoundGans::generator(int64_t replica) const {
-  return {generators().replica_weights(replica), generators().replica_state(replica)};
-}
+GeneratorWeights RoundGans::generator(int64_t index) const { return stage_.world().fetch(generators(), index); }
 
-int64_t RoundGans::replicas() const { return generators().replicas(); }
+int64_t RoundGans::models() const { return stage_.world().models(generators()); }
 
 std::map<std::string, Fleet*> RoundGans::fleets() {
   std::map<std::string, Fleet*> list = gans_.fleets();
@@ -135,7 +135,7 @@ std::map<std::string, Fleet*> RoundGans::fleets() {
 
 void RoundGans::worker_lost(int64_t worker) {
   if (!rest_) return gans_.worker_lost(worker);
-  if (replicas() == 1) return;  // the last one's models stay, to be looked at
+  if (models() == 1) return;  // the last one's models stay, to be looked at
   remove_worker(stage_.world(), rest_->generators, worker);
   remove_worker(stage_.world(), rest_->discriminators, worker);
 }

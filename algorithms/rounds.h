@@ -45,9 +45,9 @@ class RoundGans {
   /// An iteration of every worker, and when a round is due its mixing. True after a round.
   bool learn();
 
-  GeneratorWeights generator(int64_t replica) const;
-  int64_t replicas() const;
-  const Fleet& generators() const;  ///< of all workers
+  GeneratorWeights generator(int64_t index) const;
+  int64_t models() const;
+  const Fleet& generators() const;  ///< of all workers here
   Algorithm::Losses losses() { return gans_.losses(); }
   std::map<std::string, Fleet*> fleets();
   void worker_lost(int64_t worker);

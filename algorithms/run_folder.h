@@ -35,7 +35,8 @@ class RunFolder : public Observer {
   ~RunFolder() override;
 
   const std::string& path() const { return path_; }
-  std::string checkpoints() const { return path_ + "/checkpoints"; }
+  std::string checkpoints() const { return checkpoints_of(path_); }
+  static std::string checkpoints_of(const std::string& path) { return path + "/checkpoints"; }
 
   /// Writes config.toml and drops the metrics after the iteration at which the run takes up.
   void started(const Trainer& trainer) override;

@@ -1,9 +1,14 @@
 #include "algorithms/stage.h"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "algorithms/algorithm.h"
 #include "algorithms/options.h"
 
 namespace agon {
@@ -88,9 +93,24 @@ std::vector<double> GamePlan::shares_of(const std::vector<int64_t>& list) const 
   return shares;
 }
 
+namespace {
+
+/// run.threads; 0 of several processes on one machine that may all use all of its cores is a fair share of them.
+int threads_of(const Settings& settings) {
+  const auto threads = static_cast<int>(settings.integer("run.threads", 0, 4096));
+  const char* neighbours = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  cpu_set_t mine;
+  if (threads > 0 || !neighbours || sched_getaffinity(0, sizeof(mine), &mine) != 0) return threads;
+  const int cores = CPU_COUNT(&mine);
+  const bool bound = cores < static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return bound ? cores : std::max(1, cores / std::max(1, std::atoi(neighbours)));
+}
+
+}  // namespace
+
 Stage::Stage(const Settings& settings, const DataSource& data)
     : settings_(settings),
-      device_(open_device(settings.text("run.device"), static_cast<int>(settings.integer("run.threads", 0, 4096)))),
+      device_(open_device(settings.text("run.device"), threads_of(settings))),
       game_(make_game_plan(settings, {data.train.height(), data.train.width(), data.train.channels()},
                            data.train.classes())) {
   const Dataset& train = data.train;
@@ -103,7 +123,13 @@ Stage::Stage(const Settings& settings, const DataSource& data)
         "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
         game_.batch, game_.workers, dealt.smallest());
   for (const auto& shard : dealt.shards) game_.shard_sizes.push_back(std::ssize(shard));
-  world_ = std::make_unique<World>(device_, game_.workers, game_.seed);
+  const std::shared_ptr<Communicator> processes = communicator();
+  world_ = std::make_unique<World>(
+      device_, game_.seed, processes,
+      place_evenly(game_.workers, processes->size(), parse_server_place(settings.text("world.server"))));
+  const std::string name = settings.text("algorithm.name");
+  if (world_->spread() && !algorithm_kind(name).spreads)
+    fail(Fault::kUsage, "algorithm \"{}\" runs in one process only, but {} share this run", name, processes->size());
   shards_ = std::make_unique<Shards>(device_, train, dealt);
 }
 

@@ -101,8 +101,9 @@ struct Trainer::Impl {
         sample_every(settings.integer("run.sample_every", 0)),
         checkpoint_every(settings.integer("run.checkpoint_every", 0)),
         keep_checkpoints(settings.integer("run.keep_checkpoints", 1)),
-        exhibit(stage.device(), stage.game().generator, algorithm->generator(0)),
         clock(stage.game().network) {
+    if (const GeneratorWeights weights = algorithm->generator(0); world().serves())
+      exhibit.emplace(stage.device(), stage.game().generator, weights);
     // Those who are not there from the start leave before anything happens.
     const std::vector<int64_t> present = faults.living(1);
     for (int64_t worker = 0; worker < stage.game().workers; ++worker)
@@ -171,19 +172,25 @@ struct Trainer::Impl {
   }
 
   void evaluate() {
+    last_evaluation = world().iteration();
+    if (!world().serves()) {  // only lends its generators
+      for (int64_t i = 0; i < algorithm->generators(); ++i) algorithm->generator(i);
+      return;
+    }
     const std::vector<GeneratorMixture> mixtures = algorithm->mixtures();
     const auto weights = [&](int64_t i) { return algorithm->generator(i); };
     const auto iteration = static_cast<uint64_t>(world().iteration());
     const int64_t count = algorithm->generators();
-    scores = mixtures.empty() ? judge().evaluate(exhibit, count, weights, stage.game().seed, iteration)
-                              : judge().evaluate(exhibit, count, weights, mixtures, stage.game().seed, iteration);
+    scores = mixtures.empty() ? judge().evaluate(*exhibit, count, weights, stage.game().seed, iteration)
+                              : judge().evaluate(*exhibit, count, weights, mixtures, stage.game().seed, iteration);
     for (auto& observer : observers) observer->evaluated(world().iteration(), seconds, *scores);
   }
 
   /// Pictures of the generator's progress: the same noise each time, a row per class.
   void sample() {
-    if (observers.empty()) return;
-    exhibit.set(algorithm->generator(0));
+    const GeneratorWeights weights = algorithm->generator(0);
+    if (observers.empty() || !world().serves()) return;
+    exhibit->set(weights);
     constexpr int64_t kColumns = 10;
     const GeneratorSpec& spec = stage.game().generator;
     if (data.train.is_points()) {
@@ -191,7 +198,7 @@ struct Trainer::Impl {
       std::vector<int32_t> labels(kPoints, 0);
       for (size_t i = 0; spec.classes > 0 && i < labels.size(); ++i)
         labels[i] = static_cast<int32_t>(i % static_cast<size_t>(spec.classes));
-      const Tensor x = exhibit.sample(labels, stage.game().seed, RandomStream::kSampling, 0);
+      const Tensor x = exhibit->sample(labels, stage.game().seed, RandomStream::kSampling, 0);
       std::vector<float> points(static_cast<size_t>(x.size_per_replica()));
       stage.device()->download(points.data(), x.data, points.size() * sizeof(float));
       for (auto& observer : observers) observer->sampled_points(world().iteration(), points);
@@ -201,7 +208,7 @@ struct Trainer::Impl {
     std::vector<int32_t> labels;
     for (int64_t i = 0; i < rows * kColumns; ++i)
       labels.push_back(spec.classes > 0 ? static_cast<int32_t>(i / kColumns) : 0);
-    const std::vector<uint8_t> pictures = exhibit.pictures(labels, stage.game().seed, RandomStream::kSampling, 0);
+    const std::vector<uint8_t> pictures = exhibit->pictures(labels, stage.game().seed, RandomStream::kSampling, 0);
     for (auto& observer : observers) observer->sampled(world().iteration(), pictures, spec.sample, kColumns);
   }
 
@@ -244,7 +251,7 @@ struct Trainer::Impl {
   const std::string signature;
   std::unique_ptr<Algorithm> algorithm;
   const int64_t iterations, evaluate_every, log_every, sample_every, checkpoint_every, keep_checkpoints;
-  Generator exhibit;  // what is shown and scored
+  std::optional<Generator> exhibit;  // what is shown and scored, where the server is
   SimulatedClock clock;
   std::unique_ptr<Evaluator> evaluator;
   ScorerWatch scorer_watch;
@@ -252,6 +259,7 @@ struct Trainer::Impl {
   std::string checkpoint_folder, last_checkpoint;
   std::vector<Event> events;
   std::optional<Scores> scores;
+  int64_t last_evaluation = -1;
   double seconds = 0, logged_seconds = 0;
   int64_t logged_iteration = 0;
 };
@@ -292,7 +300,8 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
     start = Clock::now();
   };
   if (run.algorithm->judges()) apart([&] { run.algorithm->judge_with(run.judge()); });
-  while (run.world().iteration() < run.iterations && !stop && run.world().size() > 0) {
+  const Communicator& processes = run.world().processes();
+  while (run.world().iteration() < run.iterations && run.world().size() > 0 && !processes.any(stop)) {
     run.world().next_iteration();
     run.algorithm->iterate();
     run.stage.device()->flush();
@@ -308,13 +317,15 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
   apart([&] {
     const bool interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
     if (!saved) run.checkpoint();
-    if (!interrupted && run.evaluate_every > 0 && (!run.scores || !due(run.evaluate_every))) run.evaluate();
+    if (!interrupted && run.evaluate_every > 0 && run.last_evaluation != run.world().iteration()) run.evaluate();
     if (!sampled) run.sample();
   });
   Summary summary = run.summary();
   summary.interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
-  run.exhibit.set(run.algorithm->generator(0));
-  for (auto& observer : run.observers) observer->finished(summary, run.exhibit);
+  const GeneratorWeights weights = run.algorithm->generator(0);
+  if (!run.world().serves()) return summary;
+  run.exhibit->set(weights);
+  for (auto& observer : run.observers) observer->finished(summary, *run.exhibit);
   return summary;
 }
 

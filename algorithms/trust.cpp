@@ -43,7 +43,7 @@ bool Liars::lies(int64_t worker) const { return std::binary_search(liars_.begin(
 
 void Liars::speak(const World& world, const Tensor& feedback) const {
   for (int64_t r = 0; r < feedback.replicas; ++r) {
-    if (!lies(world.hosts()[static_cast<size_t>(r)])) continue;
+    if (!lies(world.here()[static_cast<size_t>(r)])) continue;
     const Floats said{feedback.data + r * feedback.stride, feedback.stride};
     const int64_t count = feedback.size_per_replica();
     switch (kind_) {

@@ -109,9 +109,8 @@ Fleet::Fleet(std::shared_ptr<Device> device, std::shared_ptr<const Network> netw
   if (options_.trains) {
     const OptimiserOptions& optimiser = options_.optimiser;
     gradients_ = Buffer<float>(device_, R * P);
-    if (optimiser.kind == "adam" || optimiser.kind == "rmsprop" || optimiser.momentum != 0)
-      moment1_ = Buffer<float>(device_, R * P);
-    if (optimiser.kind == "adam") moment2_ = Buffer<float>(device_, R * P);
+    if (optimiser.moments() > 0) moment1_ = Buffer<float>(device_, R * P);
+    if (optimiser.moments() > 1) moment2_ = Buffer<float>(device_, R * P);
     learning_rates_ = Buffer<float>(device_, R);
     learning_rates_.set(std::vector<float>(static_cast<size_t>(R), static_cast<float>(optimiser.learning_rate)));
     step_counts_ = Buffer<int32_t>(device_, R);
@@ -177,6 +176,7 @@ Tensor Fleet::forward(const Tensor& x, const Pass& pass) {
   if (pass.groups < 1 || x.batch % pass.groups != 0)
     fail(Fault::kUsage, "{} samples do not make {} groups of equal size, in the {}", x.batch, pass.groups,
          network_->name());
+  if (replicas_ == 0) return {nullptr, 0, x.batch, network_->output(), 0};
   const Layout& plan = layout(x.batch, pass.groups);
   if (plan.total() * capacity_ > workspace_.size()) workspace_ = Buffer<float>(device_, plan.total() * capacity_);
   latest_ = &plan;
@@ -205,6 +205,7 @@ void Fleet::expect_training_pass(Grads wanted) const {
 }
 
 Tensor Fleet::output_gradient() {
+  if (replicas_ == 0) return {};
   expect_training_pass(Grads::kInput);
   return {workspace() + latest_->activations, replicas_, latest_->batch, network_->output(), workspace_stride()};
 }
@@ -212,6 +213,7 @@ Tensor Fleet::output_gradient() {
 Tensor Fleet::backward(Grads wanted) { return backward(output_gradient(), wanted); }
 
 Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
+  if (replicas_ == 0) return {nullptr, 0, dy.batch, network_->input(), 0};
   const auto learns = [](const Parameter& parameter) { return parameter.trained(); };
   expect_training_pass(wanted);
   const std::vector<Network::Step>& steps = network_->steps();
@@ -258,6 +260,7 @@ Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
 }
 
 void Fleet::step(double grad_scale) {
+  if (replicas_ == 0) return;
   const OptimiserOptions& o = options_.optimiser;
   const int64_t P = network_->parameters();
   const auto block = [&](const Buffer<float>& buffer) {
@@ -314,9 +317,12 @@ void Fleet::step(double grad_scale) {
 
 std::vector<Fleet::Arena> Fleet::arenas() const {
   std::vector<Arena> list{{"weights", network_->parameters(), weights_.data(), false}};
-  if (state_) list.push_back({"state", network_->state(), state_.data(), false});
-  if (moment1_) list.push_back({"moment1", network_->parameters(), moment1_.data(), true});
-  if (moment2_) list.push_back({"moment2", network_->parameters(), moment2_.data(), true});
+  const OptimiserOptions& optimiser = options_.optimiser;
+  if (network_->state() > 0) list.push_back({"state", network_->state(), state_.data(), false});
+  if (options_.trains && optimiser.moments() > 0)
+    list.push_back({"moment1", network_->parameters(), moment1_.data(), true});
+  if (options_.trains && optimiser.moments() > 1)
+    list.push_back({"moment2", network_->parameters(), moment2_.data(), true});
   return list;
 }
 
@@ -410,8 +416,7 @@ Fleet::Memory Fleet::plan_memory(const Network& network, int64_t batch, int64_t 
 
 int64_t Fleet::model_floats(const Network& network, const OptimiserOptions& optimiser, bool with_moments) {
   const int64_t P = network.parameters();
-  const int64_t moments = optimiser.kind == "adam" ? 2 : optimiser.kind == "rmsprop" || optimiser.momentum != 0 ? 1 : 0;
-  return P + network.state() + (with_moments ? moments * P : 0);
+  return P + network.state() + (with_moments ? optimiser.moments() * P : 0);
 }
 
 }  // namespace agon

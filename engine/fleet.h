@@ -17,6 +17,9 @@ struct OptimiserOptions {
   double momentum = 0.0;  ///< of sgd
   double alpha = 0.99;    ///< of rmsprop
   double clip = 0.0;      ///< > 0: weights are clipped to +-clip after each step (WGAN)
+
+  /// Numbers that it remembers for each weight.
+  int moments() const { return kind == "adam" ? 2 : kind == "rmsprop" || momentum != 0 ? 1 : 0; }
 };
 
 struct FleetOptions {
@@ -31,9 +34,11 @@ struct FleetOptions {
   bool trains = true;        ///< false: no gradients and moments (evaluation only)
   /// With trains = false: input gradients can be asked for all the same (opponents that are held fixed).
   bool differentiable = false;
+  bool of_server = false;  ///< the server's: only where the server is it has a replica
 };
 
-/// R replicas of one network on a device. Every kind of number lives in one arena:
+/// R replicas of one network on a device; 0 where it has no business in this process: then its passes do nothing. Every
+/// kind of number lives in one arena:
 ///   weights [R][P]   gradients [R][P]   moments: Adam's m and v [R][P] each   state [R][S] (running statistics)
 /// A pass of the fleet is one queued operation per layer for all replicas; a step is one operation over R * P.
 class Fleet {
@@ -104,6 +109,7 @@ class Fleet {
   /// The first replica in focus, 0 without a Focus.
   int64_t first() const { return first_; }
   bool trains() const { return options_.trains; }
+  bool of_server() const { return options_.of_server; }
 
   /// Bytes held: weights, gradients, moments, and the activations of the largest pass so far.
   struct Memory {

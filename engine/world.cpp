@@ -1,6 +1,7 @@
 #include "engine/world.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 namespace agon {
@@ -35,21 +36,27 @@ Moments parse_moments(const std::string& name) {
 }
 
 World::World(std::shared_ptr<Device> device, int64_t workers, uint64_t seed)
+    : World(std::move(device), seed, alone(), place_evenly(workers, 1, ServerPlace::kAuto)) {}
+
+World::World(std::shared_ptr<Device> device, uint64_t seed, std::shared_ptr<Communicator> processes,
+             Placement placement)
     : device_(std::move(device)),
-      workers_(workers),
+      processes_(std::move(processes)),
+      placement_(std::move(placement)),
+      workers_(std::ssize(placement_.worker)),
       seed_(seed),
       device_iteration_(device_, 1),
-      worker_numbers_(device_, workers),
+      worker_numbers_(device_, workers_),
       server_number_(device_, 1) {
   server_number_.set(std::span<const uint32_t>(&kServerDraws, 1));
-  std::vector<int64_t> all(static_cast<size_t>(workers));
+  std::vector<int64_t> all(placement_.worker.size());
   std::iota(all.begin(), all.end(), 0);
   set_living(std::move(all));
 }
 
 int64_t World::replica_of(int64_t worker) const {
-  const auto found = std::find(living_.begin(), living_.end(), worker);
-  return found == living_.end() ? -1 : found - living_.begin();
+  const auto found = std::find(here_.begin(), here_.end(), worker);
+  return found == here_.end() ? -1 : found - here_.begin();
 }
 
 void World::set_living(std::vector<int64_t> living) {
@@ -59,7 +66,10 @@ void World::set_living(std::vector<int64_t> living) {
 
 void World::set_hosts(std::vector<int64_t> hosts) {
   hosts_ = std::move(hosts);
-  const std::vector<uint32_t> numbers(hosts_.begin(), hosts_.end());
+  here_.clear();
+  for (int64_t worker : hosts_)
+    if (rank_of(worker) == processes_->rank()) here_.push_back(worker);
+  const std::vector<uint32_t> numbers(here_.begin(), here_.end());
   worker_numbers_.set(numbers);
 }
 
@@ -160,24 +170,65 @@ void World::plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64
 }
 
 void World::deal(const Batch& batches, int64_t shift, const Batch& to, const Compression& compression) {
-  auto rows = std::make_shared<ops::Mix::Rows>();
-  for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
-    rows->begin.push_back(r);
-    rows->column.push_back(batch_of(r, shift, batches.x.replicas));
-    rows->weight.push_back(1.f);
+  const int64_t k = batches.x.replicas, floats = to.x.size_per_replica();
+  const bool labelled = batches.y || to.y;  // the server has the first, workers have the second
+  if (serves()) {                           // to those in this process
+    auto rows = std::make_shared<ops::Mix::Rows>();
+    for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
+      if (host_rank(r) != processes_->rank()) continue;
+      rows->begin.push_back(std::ssize(rows->column));
+      rows->column.push_back(batch_of(r, shift, k));
+      rows->weight.push_back(1.f);
+    }
+    rows->begin.push_back(std::ssize(rows->column));
+    if (rows->rows() > 0) {
+      device_->run(ops::Mix{floats, batches.x.block(), to.x.block(), rows});
+      if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
+    }
   }
-  rows->begin.push_back(std::ssize(hosts_));
-  device_->run(ops::Mix{batches.x.size_per_replica(), batches.x.block(), to.x.block(), rows});
-  if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
-  compression.send(*device_, Batch{to.x, {}}.first(std::ssize(hosts_)).x);
+  Wire wire(*device_, *processes_);
+  for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
+    if (host_rank(r) == placement_.server) continue;
+    const int64_t batch = batch_of(r, shift, k), replica = replica_of(hosts_[static_cast<size_t>(r)]);
+    const auto move = [&](const auto& from, const auto& into, int64_t count) {
+      wire.move(placement_.server, serves() ? from.at(batch) : nullptr, host_rank(r),
+                replica >= 0 ? into.at(replica) : nullptr, static_cast<size_t>(count) * sizeof(*from.data));
+    };
+    move(batches.x.block(), to.x.block(), floats);
+    if (labelled) move(batches.y.block(), to.y.block(), to.x.batch);
+  }
+  wire.run();
+  if (!here_.empty()) compression.send(*device_, Batch{to.x, {}}.first(std::ssize(here_)).x);
   std::vector<Transfer> sent;
-  plan_deal(sent, hosts_, batches.x.batch, batches.x.shape, static_cast<bool>(batches.y), compression);
+  plan_deal(sent, hosts_, to.x.batch, to.x.shape, labelled, compression);
   record_all(ledger_, sent);
+}
+
+/// The feedback of all of hosts() in one place, at the server.
+void World::gather_feedback(const Tensor& feedback, Tensor& all) {
+  if (!spread()) return;
+  const auto N = std::ssize(hosts_);
+  const int64_t floats = feedback.size_per_replica();
+  if (serves()) {
+    if (staging_.size() < N * floats) staging_ = Buffer<float>(device_, N * floats);
+    all = {staging_.data(), N, feedback.batch, feedback.shape, floats};
+  }
+  Wire wire(*device_, *processes_);
+  for (int64_t r = 0; r < N; ++r)
+    wire.move(host_rank(r), at(r, feedback.data, feedback.stride), placement_.server,
+              serves() ? staging_.data() + r * floats : nullptr, static_cast<size_t>(floats) * sizeof(float));
+  wire.run();
 }
 
 void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches,
                     const Collection& how) {
-  how.compression.send(*device_, feedback, how.error);
+  if (feedback.replicas > 0) how.compression.send(*device_, feedback, how.error);
+  std::vector<Transfer> sent;
+  plan_collect(sent, hosts_, feedback.batch, feedback.shape, how.compression);
+  record_all(ledger_, sent);
+  Tensor all = feedback;
+  gather_feedback(feedback, all);
+  if (!serves()) return;
   auto rows = std::make_shared<ops::Mix::Rows>();
   bool idle = false;  // a batch that no worker judged
   for (int64_t k = 0; k < sums.replicas; ++k) {
@@ -194,19 +245,16 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
   using Rule = ops::RobustMix::Rule;
   const Aggregation& merge = how.aggregation;
   if (merge.rule == Aggregation::Rule::kMean)
-    device_->run(ops::Mix{sums.size_per_replica(), feedback.block(), sums.block(), rows});
+    device_->run(ops::Mix{sums.size_per_replica(), all.block(), sums.block(), rows});
   else
     device_->run(ops::RobustMix{.rule = merge.rule == Aggregation::Rule::kMedian        ? Rule::kMedian
                                         : merge.rule == Aggregation::Rule::kTrimmedMean ? Rule::kTrimmedMean
                                                                                         : Rule::kKrum,
                                 .count = sums.size_per_replica(),
-                                .in = feedback.block(),
+                                .in = all.block(),
                                 .out = sums.block(),
                                 .matrix = rows,
                                 .tolerate = merge.tolerate});
-  std::vector<Transfer> sent;
-  plan_collect(sent, hosts_, feedback.batch, feedback.shape, how.compression);
-  record_all(ledger_, sent);
 }
 
 namespace {
@@ -218,33 +266,120 @@ void round_to(Precision wire, Device& device, const Floats& x, int64_t replicas,
 
 }  // namespace
 
+float* World::at(int64_t host, float* base, int64_t stride) const {
+  const int64_t replica = replica_of(hosts_[static_cast<size_t>(host)]);
+  return replica < 0 ? nullptr : base + replica * stride;
+}
+
+void World::mix_array(float* data, int64_t count, const Mixing& matrix, int former_rank) {
+  if (!spread()) {
+    device_->run(ops::Mix{count, {data, count}, {data, count}, matrix.shared_rows()});
+    return;
+  }
+  // Rows are formed from the columns that are brought there; in pieces, so that no process holds more than a part of
+  // the others' models.
+  const ops::Mix::Rows& rows = matrix.rows();
+  const int here = processes_->rank();
+  const auto former = [&](int64_t row) { return former_rank == kEach ? host_rank(row) : former_rank; };
+  std::vector<std::vector<int64_t>> columns(static_cast<size_t>(processes_->size()));  // wanted at each process
+  std::vector<int64_t> mine, changed;                                                  // rows formed here, and at all
+  for (int64_t i = 0; i < matrix.workers(); ++i) {
+    if (matrix.identity_row(i)) continue;
+    changed.push_back(i);
+    if (former(i) == here) mine.push_back(i);
+    auto& wanted = columns[static_cast<size_t>(former(i))];
+    wanted.insert(wanted.end(), rows.column.begin() + rows.begin[static_cast<size_t>(i)],
+                  rows.column.begin() + rows.begin[static_cast<size_t>(i) + 1]);
+  }
+  for (auto& wanted : columns) {
+    std::sort(wanted.begin(), wanted.end());
+    wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+  }
+  const auto& wanted_here = columns[static_cast<size_t>(here)];
+  auto own = std::make_shared<ops::Mix::Rows>();  // the rows formed here, over the columns brought here
+  for (int64_t row : mine) {
+    own->begin.push_back(std::ssize(own->column));
+    for (int64_t e = rows.begin[static_cast<size_t>(row)]; e < rows.begin[static_cast<size_t>(row) + 1]; ++e) {
+      const auto place = std::lower_bound(wanted_here.begin(), wanted_here.end(), rows.column[static_cast<size_t>(e)]);
+      own->column.push_back(place - wanted_here.begin());
+      own->weight.push_back(rows.weight[static_cast<size_t>(e)]);
+    }
+  }
+  own->begin.push_back(std::ssize(own->column));
+
+  constexpr int64_t kPiece = 1 << 18;
+  const int64_t most = std::min(kPiece, count);
+  if (staging_.size() < std::ssize(wanted_here) * most)
+    staging_ = Buffer<float>(device_, std::ssize(wanted_here) * most);
+  if (formed_.size() < std::ssize(mine) * most) formed_ = Buffer<float>(device_, std::ssize(mine) * most);
+  for (int64_t begin = 0; begin < count; begin += kPiece) {
+    const int64_t size = std::min(kPiece, count - begin);
+    const size_t bytes = static_cast<size_t>(size) * sizeof(float);
+    const auto piece = [&](int64_t host) -> float* {
+      float* const model = at(host, data, count);
+      return model ? model + begin : nullptr;
+    };
+    Wire wire(*device_, *processes_);
+    for (int to = 0; to < processes_->size(); ++to)
+      for (int64_t place = 0; const int64_t column : columns[static_cast<size_t>(to)]) {
+        float* const target = to == here ? staging_.data() + place++ * size : nullptr;
+        wire.move(host_rank(column), piece(column), to, target, bytes);
+      }
+    wire.run();
+    if (!mine.empty()) device_->run(ops::Mix{size, {staging_.data(), size}, {formed_.data(), size}, own});
+    for (int64_t row : changed) {
+      const auto place = std::lower_bound(mine.begin(), mine.end(), row) - mine.begin();
+      const float* const source = former(row) == here ? formed_.data() + place * size : nullptr;
+      wire.move(former(row), source, host_rank(row), piece(row), bytes);
+    }
+    wire.run();
+  }
+}
+
+void World::gather(const void* values, void* all, size_t bytes) const {
+  std::vector<Communicator::Outgoing> out;
+  std::vector<Communicator::Incoming> in;
+  auto* const target = static_cast<std::byte*>(all);
+  for (int64_t r = 0, mine = 0; r < std::ssize(hosts_); ++r) {
+    std::byte* const place = target + static_cast<size_t>(r) * bytes;
+    if (host_rank(r) != processes_->rank()) {
+      in.push_back({host_rank(r), place, bytes});
+      continue;
+    }
+    std::memcpy(place, static_cast<const std::byte*>(values) + static_cast<size_t>(mine++) * bytes, bytes);
+    for (int to = 0; to < processes_->size(); ++to)
+      if (to != processes_->rank()) out.push_back({to, place, bytes});
+  }
+  processes_->exchange(out, in);
+}
+
 void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route route, Moments moments, Precision wire) {
   int64_t model_floats = 0;
   for (const Fleet::Arena& arena : models.arenas()) {
     const Floats block{arena.data, arena.count};
     if (!arena.moment || moments == Moments::kTravel) {
       round_to(wire, *device_, block, models.replicas(), arena.count);
-      device_->run(ops::Mix{arena.count, block, block, matrix.shared_rows()});
+      mix_array(arena.data, arena.count, matrix, route == Route::kServer ? placement_.server : kEach);
       round_to(wire, *device_, block, models.replicas(), arena.count);
       model_floats += arena.count;
     } else if (moments == Moments::kReset) {
       for (int64_t i = 0; i < matrix.workers(); ++i)
-        if (!matrix.identity_row(i))
-          device_->run(ops::Fill{.replicas = 1, .count = arena.count, .y = {block.at(i), arena.count}});
+        if (float* const replica = at(i, arena.data, arena.count); replica && !matrix.identity_row(i))
+          device_->run(ops::Fill{.replicas = 1, .count = arena.count, .y = {replica, arena.count}});
     }
   }
   // The step count of Adam's bias correction belongs to the moments: a selection row takes its source's.
   if (moments != Moments::kStay) {
-    const std::vector<int32_t> before = models.steps();
-    std::vector<int32_t> after = before;
+    std::vector<int32_t> own = models.steps();
+    const std::vector<int32_t> before = gather(own);
     const ops::Mix::Rows& rows = matrix.rows();
     for (int64_t i = 0; i < matrix.workers(); ++i) {
-      const auto r = static_cast<size_t>(i);
-      if (matrix.identity_row(i)) continue;
-      const auto source = static_cast<size_t>(rows.column[static_cast<size_t>(rows.begin[r])]);
-      after[r] = moments == Moments::kReset ? 0 : before[source];
+      const int64_t replica = replica_of(hosts_[static_cast<size_t>(i)]);
+      if (replica < 0 || matrix.identity_row(i)) continue;
+      const auto source = static_cast<size_t>(rows.column[static_cast<size_t>(rows.begin[static_cast<size_t>(i)])]);
+      own[static_cast<size_t>(replica)] = moments == Moments::kReset ? 0 : before[source];
     }
-    models.set_steps(after);
+    models.set_steps(own);
   }
   std::vector<Transfer> sent;
   plan_mix(sent, hosts_, matrix, model_floats, kind, route, wire);
@@ -274,10 +409,75 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind, Prec
 
 void World::all_reduce_gradients(Fleet& models) {
   const int64_t P = models.network().parameters();
-  device_->run(ops::Mix{P, models.gradients(), models.gradients(), Mixing::average(models.replicas()).shared_rows()});
+  mix_array(models.gradients().data, P, Mixing::average(std::ssize(hosts_)), host_rank(0));
   std::vector<Transfer> sent;
   plan_all_reduce(sent, hosts_, P);
   record_all(ledger_, sent);
+}
+
+GeneratorWeights World::fetch(const Fleet& models, int64_t host) const {
+  if (!spread()) return {models.replica_weights(host), models.replica_state(host)};
+  const int64_t replica = replica_of(hosts_[static_cast<size_t>(host)]);
+  GeneratorWeights weights;
+  if (replica >= 0) weights = {models.replica_weights(replica), models.replica_state(replica)};
+  if (host_rank(host) == placement_.server) return serves() ? weights : GeneratorWeights{};
+  std::vector<Communicator::Outgoing> out;
+  std::vector<Communicator::Incoming> in;
+  for (std::vector<float>* values : {&weights.weights, &weights.state}) {
+    if (serves()) {
+      values->resize(
+          static_cast<size_t>(values == &weights.weights ? models.network().parameters() : models.network().state()));
+      in.push_back({host_rank(host), values->data(), values->size() * sizeof(float)});
+    } else if (replica >= 0) {
+      out.push_back({placement_.server, values->data(), values->size() * sizeof(float)});
+    }
+  }
+  processes_->exchange(out, in);
+  return serves() ? weights : GeneratorWeights{};
+}
+
+void World::fetch(const Fleet& models, int64_t host, Fleet& server) {
+  const std::vector<Fleet::Arena> from = models.arenas(), to = server.arenas();
+  Wire wire(*device_, *processes_);
+  for (size_t i = 0; i < from.size() && i < to.size(); ++i)  // weights, then state if there is any
+    if (!from[i].moment && from[i].name == to[i].name)
+      wire.move(host_rank(host), at(host, from[i].data, from[i].count), placement_.server, to[i].data,
+                static_cast<size_t>(from[i].count) * sizeof(float));
+  wire.run();
+}
+
+std::vector<float> World::fetch_array(const Fleet::Arena& arena) const {
+  std::vector<float> all(serves() ? hosts_.size() * static_cast<size_t>(arena.count) : 0), own;
+  const size_t bytes = static_cast<size_t>(arena.count) * sizeof(float);
+  std::vector<Communicator::Outgoing> out;
+  std::vector<Communicator::Incoming> in;
+  if (!serves()) {
+    own.resize(here_.size() * static_cast<size_t>(arena.count));
+    device_->download(own.data(), arena.data, own.size() * sizeof(float));
+    for (size_t r = 0; r < here_.size(); ++r)
+      out.push_back({placement_.server, own.data() + r * static_cast<size_t>(arena.count), bytes});
+  } else {
+    for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
+      float* const place = all.data() + r * arena.count;
+      if (host_rank(r) == placement_.server)
+        device_->download(place, at(r, arena.data, arena.count), bytes);
+      else
+        in.push_back({host_rank(r), place, bytes});
+    }
+  }
+  processes_->exchange(out, in);
+  return all;
+}
+
+void World::copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, int64_t target) const {
+  Wire wire(*device_, *processes_);
+  const auto move = [&](auto* data, int64_t count) {
+    wire.move(rank_of(from), source < 0 ? nullptr : data + source * count, rank_of(to),
+              target < 0 ? nullptr : data + target * count, static_cast<size_t>(count) * sizeof(*data));
+  };
+  for (const Fleet::Arena& arena : models.arenas()) move(arena.data, arena.count);
+  if (models.trains()) move(models.step_block().data, 1), move(models.learning_rate_block().data, 1);
+  wire.run();
 }
 
 void World::exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind) {

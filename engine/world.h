@@ -3,10 +3,13 @@
 #include <memory>
 #include <vector>
 
+#include "engine/comm/wire.h"
 #include "engine/compression.h"
 #include "engine/fleet.h"
+#include "engine/generator.h"
 #include "engine/ledger.h"
 #include "engine/mixing.h"
+#include "engine/placement.h"
 
 namespace agon {
 
@@ -47,21 +50,36 @@ struct Aggregation {
   int64_t tolerate = 0;  ///< f: liars among them that kTrimmedMean and kKrum allow for
 };
 
-/// The participants - a server and N workers - and everything that passes between them. Replica r of a worker fleet
-/// belongs to worker hosts()[r]. Each transfer is entered in the ledger.
+/// The participants - a server and N workers - and everything that passes between them. They live in one process or in
+/// several; every process plays the same script, with the fleets of its own participants: a fleet of a server has no
+/// replica where the server is not, and a fleet of workers has those of the workers that are here(), in their order.
+/// Each transfer is entered in the ledger, which is the same in all processes.
 class World {
  public:
+  /// All participants in this process.
   World(std::shared_ptr<Device> device, int64_t workers, uint64_t seed);
+  World(std::shared_ptr<Device> device, uint64_t seed, std::shared_ptr<Communicator> processes, Placement placement);
 
   int64_t size() const { return static_cast<int64_t>(living_.size()); }
   int64_t workers() const { return workers_; }  ///< N at the start, living or not
   const std::vector<int64_t>& living() const { return living_; }
-  int64_t replica_of(int64_t worker) const;  ///< -1: not living
   void set_living(std::vector<int64_t> living);
-  /// Where the replicas of worker fleets are: at all the living, until set_hosts() says otherwise for fewer models that
-  /// roam among them.
+  /// Who holds the models of workers: all the living, until set_hosts() says otherwise for fewer models that roam among
+  /// them.
   const std::vector<int64_t>& hosts() const { return hosts_; }
   void set_hosts(std::vector<int64_t> hosts);
+
+  bool serves() const { return placement_.server == processes_->rank(); }  ///< the server is in this process
+  bool spread() const { return processes_->size() > 1; }
+  /// Those of hosts() that are in this process: replica r of a worker fleet belongs to worker here()[r].
+  const std::vector<int64_t>& here() const { return here_; }
+  /// The replica of a worker's model in this process; -1: it is not here, or not living.
+  int64_t replica_of(int64_t worker) const;
+  /// How many models a fleet of workers has in all processes.
+  int64_t models(const Fleet& fleet) const { return spread() ? std::ssize(hosts_) : fleet.replicas(); }
+  /// The process of a worker.
+  int rank_of(int64_t worker) const { return placement_.worker[static_cast<size_t>(worker)]; }
+  Communicator& processes() const { return *processes_; }
 
   int64_t iteration() const { return iteration_; }  ///< the current global iteration, from 1; 0 before the first
   void next_iteration();
@@ -69,13 +87,13 @@ class World {
 
   uint64_t seed() const { return seed_; }
   RandomKey server_key(RandomStream stream, uint32_t draw = 0) const;
-  /// Of replica 0, 1, ...: workers hosts()[first], hosts()[first + 1], ...
+  /// Of replica 0, 1, ...: workers here()[first], here()[first + 1], ...
   RandomKey worker_key(RandomStream stream, uint32_t draw = 0, int64_t first = 0) const;
   /// Draws that every participant makes alike, in this iteration.
   HostRandom shared_random(RandomStream stream) const;
 
   /// The server sends worker n batch number (n + shift) mod k of the k in `batches` [k, b, ...]; workers count from 1
-  /// (Hardy et al. 2019, section IV.B.1). Arrives in `to` [N, b, ...].
+  /// (Hardy et al. 2019, section IV.B.1). Arrives in `to` [workers here, b, ...].
   void deal(const Batch& batches, int64_t shift, const Batch& to, const Compression& compression = {});
   /// How feedback gets to the server and what becomes of it. `error` [N, b, ...] keeps what the compression lost.
   struct Collection {
@@ -83,9 +101,10 @@ class World {
     Floats error = {};
     Aggregation aggregation = {};
   };
-  /// The workers send their feedback F_n [N, b, ...] on the `batches` batches dealt with `shift`. For each batch the
-  /// server sums what its workers sent, in worker order, times `scale`; a batch that nobody judged gets 0: [k, b, ...].
-  /// With another rule than the mean, each of a batch's workers counts as if it had said what the rule makes of all.
+  /// The workers send their feedback F_n [workers here, b, ...] on the `batches` batches dealt with `shift`. For each
+  /// batch the server sums what its workers sent, in worker order, times `scale`; a batch that nobody judged gets 0:
+  /// [k, b, ...]. With another rule than the mean, each of a batch's workers counts as if it had said what the rule
+  /// makes of all.
   void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches,
                const Collection& how);
   void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches) {
@@ -110,6 +129,23 @@ class World {
   /// replica source[r] (-1: it stays as it is), on request with moments, step count and learning rate.
   void select(const Fleet& from, Fleet& to, const std::vector<int64_t>& source, bool with_moments);
 
+  /// Model number `host` of hosts(), as it is: at the server's process; elsewhere nothing. Called by all processes.
+  GeneratorWeights fetch(const Fleet& models, int64_t host) const;
+  /// The same into a server's fleet of the same network.
+  void fetch(const Fleet& models, int64_t host, Fleet& server);
+  /// An array of all models of hosts(), [hosts][count] at the server's process; elsewhere nothing.
+  std::vector<float> fetch_array(const Fleet::Arena& arena) const;
+  /// All arrays of the model of worker `from`, with its optimiser, become those of worker `to`: `source` and `target`
+  /// are their replicas, where they are here.
+  void copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, int64_t target) const;
+  /// One value for each worker here -> one for each of hosts(), in their order, in every process.
+  template <class T>
+  std::vector<T> gather(const std::vector<T>& values) const {
+    std::vector<T> all(hosts_.size());
+    gather(values.data(), all.data(), sizeof(T));
+    return all;
+  }
+
   Ledger& ledger() { return ledger_; }
   const Ledger& ledger() const { return ledger_; }
   Device& device() const { return *device_; }
@@ -133,14 +169,28 @@ class World {
                                  Precision wire = Precision::kFp32);
 
  private:
+  void gather(const void* values, void* all, size_t bytes) const;
+  int host_rank(int64_t host) const { return rank_of(hosts_[static_cast<size_t>(host)]); }
+  /// Where worker number `host` of hosts() is in `base` [workers here] with `stride` floats each; null if it is not
+  /// here.
+  float* at(int64_t host, float* base, int64_t stride) const;
+  /// theta' = M theta over an array [workers here][count]. Every row is formed at process `former`, or, if that is
+  /// kEach, where its worker is.
+  static constexpr int kEach = -1;
+  void mix_array(float* data, int64_t count, const Mixing& matrix, int former);
+  void gather_feedback(const Tensor& feedback, Tensor& all);
+
   std::shared_ptr<Device> device_;
+  std::shared_ptr<Communicator> processes_;
+  Placement placement_;
   int64_t workers_;
   uint64_t seed_;
-  std::vector<int64_t> living_, hosts_;
+  std::vector<int64_t> living_, hosts_, here_;
   int64_t iteration_ = 0;
   Buffer<uint64_t> device_iteration_;  // [1]
   Buffer<uint32_t> worker_numbers_;    // [N], of the hosts
   Buffer<uint32_t> server_number_;     // [1]
+  Buffer<float> staging_, formed_;     // of other processes: what comes in, and what goes back
   Ledger ledger_;
 };
 

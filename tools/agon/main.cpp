@@ -5,11 +5,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "engine/comm/communicator.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
@@ -91,6 +94,20 @@ int run(int count, char** values) {
   }
 }
 
+/// Says why the program ends, and ends the other processes of the run, too. What all of them found, the first one says.
+int leave(int exit_code, const std::string& sentence) {
+  std::shared_ptr<Communicator> processes;
+  try {
+    processes = communicator();
+  } catch (const Error&) {
+    processes = alone();
+  }
+  if (processes->rank() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  fmt::print(stderr, "agon: {}\n", sentence);
+  if (processes->size() > 1) processes->abandon(exit_code);
+  return exit_code;
+}
+
 }  // namespace
 }  // namespace agon::cli
 
@@ -101,12 +118,13 @@ int main(int count, char** values) {
   try {
     return agon::cli::run(count, values);
   } catch (const agon::Error& error) {
-    fmt::print(stderr, "agon: {}\n", error.what());
-    return error.exit_code();
+    return agon::cli::leave(error.exit_code(), error.what());
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "agon: the memory of this machine does not suffice; `agon plan` tells what a run needs\n");
+    return agon::cli::leave(static_cast<int>(agon::Fault::kRun),
+                            "the memory of this machine does not suffice; `agon plan` tells what a run needs");
   } catch (const std::exception& error) {
-    fmt::print(stderr, "agon: stopped by an error that should not happen, please report it: {}\n", error.what());
+    return agon::cli::leave(
+        static_cast<int>(agon::Fault::kRun),
+        fmt::format("stopped by an error that should not happen, please report it: {}", error.what()));
   }
-  return static_cast<int>(agon::Fault::kRun);
 }

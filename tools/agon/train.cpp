@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "engine/comm/communicator.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/sources.h"
@@ -55,8 +56,12 @@ void train(TrainArguments arguments) {
     return settings;
   };
   Settings settings = arguments.source.empty() ? Settings() : fresh();
-  const FolderState state = folder_state(arguments.out);
-  const bool resumes = arguments.resume && (state == FolderState::kUnfinished || state == FolderState::kFinished);
+  // Of several processes, the first looks whether there is a run already, before anybody begins a new one.
+  const std::shared_ptr<Communicator> processes = communicator();
+  const bool first = processes->rank() == 0;
+  const FolderState state = first ? folder_state(arguments.out) : FolderState::kEmpty;
+  const bool there = state == FolderState::kUnfinished || state == FolderState::kFinished;
+  const bool resumes = processes->from_first(arguments.resume && there) != 0;
   if (resumes) {
     settings = settings_to_resume(arguments, arguments.out);
   } else if (arguments.source.empty()) {
@@ -65,6 +70,7 @@ void train(TrainArguments arguments) {
   }
 
   const Summary summary = train_into(arguments.out, settings, open_data(settings), resumes, arguments.quiet);
+  if (!first) return;
   if (!arguments.quiet) {
     if (summary.interrupted)
       fmt::print(stderr, "interrupted with a checkpoint; go on with: agon train --resume --out {}\n", arguments.out);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 
+#include "engine/comm/communicator.h"
 #include "engine/files.h"
 #include "kernels/error.h"
 #include "tools/agon/progress.h"
@@ -42,12 +43,13 @@ bool stop_was_requested() { return stop_requested(); }
 Summary train_into(const std::string& folder, const Settings& settings, const DataSource& data, bool resumes,
                    bool quiet) {
   Trainer trainer(settings, data);
-  const auto record = std::make_shared<RunFolder>(folder, resumes);
-  trainer.set_checkpoint_folder(record->checkpoints());
-  if (resumes && !trainer.resume() && !quiet)
+  const bool first = communicator()->rank() == 0;  // of several processes, the one that keeps the record
+  const auto record = first ? std::make_shared<RunFolder>(folder, resumes) : nullptr;
+  trainer.set_checkpoint_folder(RunFolder::checkpoints_of(folder));
+  if (resumes && !trainer.resume() && first && !quiet)
     fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n", folder);
-  trainer.observe(record);
-  if (!quiet) {
+  if (first) trainer.observe(record);
+  if (first && !quiet) {
     const auto progress = std::make_shared<Progress>();
     trainer.observe(progress);
     trainer.watch_scorer(progress->scorer_watch());

@@ -8,9 +8,11 @@ foreach(tool agon_cli agon_bench)
   endif()
 endforeach()
 
-if(TARGET agon_cuda)
-  install(TARGETS agon_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside libagon.so, where it is looked for
-endif()
+foreach(plugin agon_cuda agon_mpi)
+  if(TARGET ${plugin})
+    install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside libagon.so, where it is looked for
+  endif()
+endforeach()
 
 # Headers keep their rooms, so "engine/fleet.h" means the same inside and outside; a back end's own stay home.
 file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS

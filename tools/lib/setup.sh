@@ -7,7 +7,7 @@
 packages_of() {
   case "$1" in
     build) echo cmake ninja-build g++ libdnnl-dev libeigen3-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev \
-      libfmt-dev libspdlog-dev libstb-dev zlib1g-dev libjpeg-dev libpng-dev libbenchmark-dev ;;
+      libfmt-dev libspdlog-dev libstb-dev zlib1g-dev libjpeg-dev libpng-dev libbenchmark-dev libopenmpi-dev openmpi-bin ;;
     test) echo libgtest-dev ;;
     ci) echo git clang-format-14 ;;
     extra) echo clang libclang-rt-14-dev libomp-14-dev shellcheck ;;
