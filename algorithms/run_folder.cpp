@@ -142,8 +142,8 @@ void RunFolder::sampled_points(int64_t iteration, const std::vector<float>& poin
   write_png(sample_path(iteration), scatter(points, trainer_->data().train));
 }
 
-void RunFolder::checkpointed(int64_t, const std::string&) {
-  trainer_->generator().save(path_ + "/generator.safetensors");
+void RunFolder::checkpointed(int64_t, const std::string&, const Generator& generator) {
+  generator.save(path_ + "/generator.safetensors");
 }
 
 void RunFolder::finished(const Summary& summary, const Generator& generator) {

@@ -44,7 +44,7 @@ class RunFolder : public Observer {
   void evaluated(int64_t iteration, double seconds_training, const Scores& scores) override;
   void sampled(int64_t iteration, const std::vector<uint8_t>& pictures, const Shape& shape, int64_t columns) override;
   void sampled_points(int64_t iteration, const std::vector<float>& points) override;
-  void checkpointed(int64_t iteration, const std::string& path) override;
+  void checkpointed(int64_t iteration, const std::string& path, const Generator& generator) override;
   void happened(const Event& event) override;
   void finished(const Summary& summary, const Generator& generator) override;
 

@@ -216,7 +216,10 @@ struct Trainer::Impl {
     if (checkpoint_folder.empty()) return;
     nlohmann::json trainer = {{"seconds_training", seconds}, {"events", to_json(events)}, {"clock", clock.to_json()}};
     last_checkpoint = write_checkpoint(checkpoint_folder, *algorithm, world(), {signature, trainer}, keep_checkpoints);
-    for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint);
+    const GeneratorWeights weights = algorithm->generator(0);
+    if (!world().serves()) return;
+    exhibit->set(weights);
+    for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint, *exhibit);
   }
 
   Summary summary() {

@@ -65,7 +65,9 @@ class Observer {
   }
   /// Generated points [count, 2] in place of pictures (ring, grid).
   virtual void sampled_points(int64_t iteration, const std::vector<float>& points) { (void)iteration, (void)points; }
-  virtual void checkpointed(int64_t iteration, const std::string& path) { (void)iteration, (void)path; }
+  virtual void checkpointed(int64_t iteration, const std::string& path, const Generator&) {
+    (void)iteration, (void)path;
+  }
   virtual void happened(const Event&) {}
   virtual void finished(const Summary&, const Generator&) {}
 };

@@ -186,7 +186,7 @@ TEST_P(TrainingRun, ResumeEqualsUninterrupted) {
     /// Sets the flag that Ctrl-C sets, when the checkpoint is written.
     struct Interrupt : Observer {
       std::atomic<bool> stop{false};
-      void checkpointed(int64_t, const std::string&) override { stop = true; }
+      void checkpointed(int64_t, const std::string&, const Generator&) override { stop = true; }
     };
     const auto interrupt = std::make_shared<Interrupt>();
     Settings with_checkpoints = s;

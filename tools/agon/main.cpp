@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <exception>
 #include <new>
 #include <string>
@@ -102,6 +103,7 @@ int leave(int exit_code, const std::string& sentence) {
   } catch (const Error&) {
     processes = alone();
   }
+  std::signal(SIGTERM, SIG_DFL);  // the first process may be ending this one already
   if (processes->rank() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   fmt::print(stderr, "agon: {}\n", sentence);
   if (processes->size() > 1) processes->abandon(exit_code);
@@ -116,6 +118,7 @@ int main(int count, char** values) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("agon"));
   spdlog::set_pattern("agon: %v");
   try {
+    if (agon::communicator()->rank() != 0) spdlog::set_level(spdlog::level::off);  // the first process speaks for all
     return agon::cli::run(count, values);
   } catch (const agon::Error& error) {
     return agon::cli::leave(error.exit_code(), error.what());

@@ -20,8 +20,15 @@ std::atomic<bool>& stop_requested() {
   return flag;
 }
 
+/// Of several processes, the first one.
+bool& speaks() {
+  static bool flag = true;
+  return flag;
+}
+
 extern "C" void on_signal(int) {
   if (stop_requested().exchange(true)) _exit(static_cast<int>(Fault::kRun));
+  if (!speaks()) return;
   const char message[] = "\nagon: stopping after this iteration, with a checkpoint; once more to quit at once\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message, sizeof(message) - 1);
 }
@@ -29,6 +36,7 @@ extern "C" void on_signal(int) {
 }  // namespace
 
 void catch_signals() {
+  stop_requested(), speaks() = communicator()->rank() == 0;  // there before a handler looks at them
   struct sigaction action {};
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);

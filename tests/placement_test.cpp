@@ -1,0 +1,41 @@
+// Which process each participant lives in.
+#include "engine/placement.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/data_files.h"
+
+namespace agon {
+namespace {
+
+struct Row {
+  int64_t workers;
+  int processes;
+  ServerPlace server;
+  std::vector<int> worker;  ///< by hand
+};
+
+TEST(Placement, IsEvenByHand) {
+  using enum ServerPlace;
+  for (const Row& row : std::vector<Row>{{3, 1, kAuto, {0, 0, 0}},
+                                         {3, 1, kAlone, {0, 0, 0}},
+                                         {5, 2, kAuto, {0, 0, 0, 1, 1}},
+                                         {5, 2, kAlone, {1, 1, 1, 1, 1}},
+                                         {5, 3, kShared, {0, 0, 1, 1, 2}},
+                                         {5, 5, kAuto, {0, 1, 2, 3, 4}},
+                                         {5, 6, kAuto, {1, 2, 3, 4, 5}},
+                                         {5, 4, kAlone, {1, 1, 2, 2, 3}},
+                                         {1, 2, kAuto, {1}}}) {
+    const Placement placement = place_evenly(row.workers, row.processes, row.server);
+    EXPECT_EQ(placement.worker, row.worker) << row.workers << " workers, " << row.processes << " processes";
+    EXPECT_EQ(placement.server, 0);
+  }
+}
+
+TEST(Placement, RefusesIdleProcesses) {
+  expect_refusal([] { place_evenly(5, 7, ServerPlace::kAuto); }, Fault::kUsage, {"7 processes", "at most 6"});
+  expect_refusal([] { place_evenly(5, 6, ServerPlace::kShared); }, Fault::kUsage, {"6 processes", "at most 5"});
+}
+
+}  // namespace
+}  // namespace agon

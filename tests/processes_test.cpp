@@ -1,0 +1,100 @@
+// Runs whose participants live in several processes, under mpirun: the same bits as in one.
+#include "tests/command_line.h"
+
+namespace agon::command_line {
+namespace {
+
+class Processes : public Cli {
+ protected:
+  void SetUp() override {
+    Cli::SetUp();
+    if (!fs::exists(AGON_BINARY_DIR "/lib/libagon_mpi.so")) GTEST_SKIP() << "this build has no MPI plug-in";
+    if (std::system("command -v mpirun >/dev/null") != 0) GTEST_SKIP() << "there is no mpirun here";
+    for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+                             "OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle"})
+      setenv(name, "1", 1);
+  }
+  /// `agon ARGUMENTS` in as many processes; one: without mpirun. Ended by force if it hangs.
+  Outcome agon(int processes, const std::string& arguments) {
+    const std::string program = AGON_BINARY_DIR "/bin/agon " + arguments;
+    return run(processes == 1
+                   ? program
+                   : "timeout -s KILL 120 mpirun -q --bind-to none -n " + std::to_string(processes) + " " + program);
+  }
+  json trained(int processes, const std::string& arguments) {
+    const Outcome outcome = agon(processes, "train " + arguments + " --json --quiet");
+    EXPECT_EQ(outcome.code, 0) << processes << " processes: " << outcome.err;
+    if (outcome.code != 0) return {};
+    EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1) << "only the server's process prints";
+    return json::parse(outcome.last_line());
+  }
+};
+
+const std::string kSmall = "--iterations 12 --set run.evaluate_every=6 --set score.samples=200 --set run.log_every=3 ";
+
+struct Row {
+  const char* preset;
+  const char* settings;
+};
+
+TEST_F(Processes, GiveTheBitsOfOne) {
+  for (const Row& row :
+       {Row{"md-gan-ring-mlp", "--set algorithm.swap_epochs=0.04 --set algorithm.swap_moments=travel"},
+        Row{"md-gan-strokes-mlp",
+            "--set algorithm.kappa=3 --set world.crash='[\"3:1\", \"7:0\"]' --set world.join='[\"9:1\"]'"},
+        Row{"fl-gan-ring-mlp", "--set algorithm.round_iterations=5 --set algorithm.moments=average"},
+        Row{"fedgan-ring-mlp", "--set data.partition=quantity --set algorithm.round_iterations=4"},
+        Row{"gossip-ind-ring-mlp",
+            "--set algorithm.round_iterations=3 --set gan.same_start=false --set world.crash='[\"5:2\"]'"},
+        Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""}}) {
+    SCOPED_TRACE(row.preset);
+    json one;
+    for (const int processes : {1, 2, 5, 6}) {
+      const std::string out = std::string(row.preset) + "-" + std::to_string(processes);
+      const json summary = trained(
+          processes, std::string(row.preset) + " " + kSmall + row.settings + " --set world.workers=5 --out " + out);
+      if (processes == 1) one = summary;
+      for (const char* same : {"weights_hash", "traffic", "scores", "seconds_simulated", "events", "iterations"})
+        EXPECT_EQ(summary[same], one[same]) << processes << " processes: " << same;
+    }
+  }
+}
+
+TEST_F(Processes, GoOnInAnotherNumberOfProcesses) {
+  const std::string preset = "md-gan-ring-mlp --set world.workers=5 --set algorithm.swap_epochs=0.04 " + kSmall;
+  const json whole = trained(1, preset + "--out whole");
+  trained(3, preset + "--iterations 7 --out parts");
+  trained(6, "--resume --out parts --iterations 10");
+  const json last = trained(1, "--resume --out parts --iterations 12");
+  EXPECT_EQ(last["weights_hash"], whole["weights_hash"]);
+  EXPECT_EQ(last["traffic"], whole["traffic"]);
+}
+
+TEST_F(Processes, BadInputIsOneSentence) {
+  struct Refusal {
+    int processes;
+    const char* command;
+    int code;
+    const char* says;
+  };
+  for (const Refusal& row :
+       {Refusal{4, "train md-gan-ring-mlp --set world.workers=2", 2, "at most 3"},
+        Refusal{2, "train lipizzaner-ring-mlp", 2, "one process only"},
+        Refusal{2, "train md-gan-ring-mlp --set algorithm.batch=0", 2, "algorithm.batch"},
+        Refusal{2, "train md-gan-ring-mlp --data nowhere", 3, "nowhere"},
+        Refusal{3, "train md-gan-ring-mlp --set discriminator.learning_rate=1e30 --iterations 40 --set run.log_every=5",
+                4, "not a number"}}) {
+    SCOPED_TRACE(row.command);
+    const Outcome outcome = agon(row.processes, std::string(row.command) + " --quiet --out bad");
+    EXPECT_EQ(outcome.code, row.code) << outcome.err;
+    EXPECT_NE(outcome.err.find(row.says), std::string::npos) << outcome.err;
+    size_t sentences = 0;
+    for (size_t at = outcome.err.find("agon: "); at != std::string::npos; at = outcome.err.find("agon: ", at + 1))
+      ++sentences;
+    EXPECT_EQ(sentences, 1u) << outcome.err;
+    fs::remove_all(folder_ / "bad");
+  }
+}
+
+}  // namespace
+}  // namespace agon::command_line
