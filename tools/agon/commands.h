@@ -19,6 +19,7 @@ void add_presets(CLI::App& program);
 void add_report(CLI::App& program);
 void add_sweep(CLI::App& program);
 void add_compare(CLI::App& program);
+void add_launch(CLI::App& program);
 void add_info(CLI::App& program);
 
 }  // namespace agon::cli

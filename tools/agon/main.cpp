@@ -79,7 +79,7 @@ int run(int count, char** values) {
   program.require_subcommand(1);
   program.set_version_flag("--version", std::string("agon ") + AGON_VERSION);
   for (const auto add : {add_train, add_plan, add_sample, add_eval, add_scorer, add_data, add_presets, add_report,
-                         add_sweep, add_compare, add_info})
+                         add_sweep, add_compare, add_launch, add_info})
     add(program);
   const std::vector<std::string> arguments(values + 1, values + count);
   if (arguments.empty()) {
