@@ -72,7 +72,7 @@ void Discriminators::learn(bool fresh_real, const Share& share) {
 void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
   const GamePlan& game = stage_.game();
   const int64_t N = fleet_.replicas(), b = game.batch;
-  learned_ += models();
+  learned_ += N;
   if (N == 0) {
     if (share) share(fleet_);
     return;
@@ -100,13 +100,9 @@ void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
   fleet_.step();
 }
 
-int64_t Discriminators::models() const {
-  return place_ == Place::kWorkers ? stage_.world().models(fleet_) : fleet_.replicas();
-}
-
 Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
   const GamePlan& game = stage_.game();
-  judged_ += models();
+  judged_ += fleet_.replicas();
   if (fleet_.replicas() == 0) return {nullptr, 0, fake.x.batch, game.sample(), 0};
   ops::GanLoss op = game.loss;
   op.role = ops::GanRole::kGenerator, op.replicas = fleet_.replicas(), op.batch = fake.x.batch;
@@ -121,11 +117,15 @@ Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
 double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
   std::vector<float> values = sums.host();
   sums.set(std::vector<float>(values.size(), 0.f));
-  if (place_ == Place::kWorkers && stage_.world().spread()) values = stage_.world().gather(values);
-  const double total = std::accumulate(values.begin(), values.end(), 0.0);
-  const double mean = count ? total / static_cast<double>(count) : 0.0;
+  int64_t seen = count;
   count = 0;
-  return mean;
+  if (const World& world = stage_.world(); place_ == Place::kWorkers && world.spread()) {
+    std::vector<int64_t> counts(world.here().size(), 0);
+    if (!counts.empty()) counts[0] = seen;
+    values = world.gather(values), counts = world.gather(counts);
+    seen = std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  }
+  return seen ? std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(seen) : 0.0;
 }
 
 double Discriminators::mean_loss() { return take_mean(loss_, learned_); }
@@ -149,8 +149,8 @@ Batch Generators::generate(uint32_t draw) {
   });
 }
 
-Batch Generators::generate_as(int64_t n, uint32_t draw) {
-  return generate([&](RandomStream stream) { return stage_.world().worker_key(stream, draw, n); });
+Batch Generators::generate_as(int64_t worker, uint32_t draw) {
+  return generate([&](RandomStream stream) { return stage_.world().key_of(worker, stream, draw); });
 }
 
 Batch Generators::generate(const std::function<RandomKey(RandomStream)>& key) {

@@ -40,7 +40,6 @@ class Discriminators {
 
  private:
   double take_mean(Buffer<float>& sums, int64_t& count);
-  int64_t models() const;  ///< in all processes
   RandomKey key(RandomStream stream, int64_t draw) const;
 
   Stage& stage_;
@@ -65,8 +64,8 @@ class Generators {
 
   /// Noise (and labels) keyed by (iteration, draw), and a forward pass: [R, batch, ...].
   Batch generate(uint32_t draw = 0);
-  /// The same with the noise that the n-th living worker draws: a server that knows its seed.
-  Batch generate_as(int64_t n, uint32_t draw);
+  /// The same with the noise that a worker draws: a server that knows its seed.
+  Batch generate_as(int64_t worker, uint32_t draw);
   /// An Adam step with the gradient sum over samples of feedback_i dx_i/dw, times `scale`, of the latest generate().
   void learn(const Tensor& feedback, double scale = 1.0, const Share& share = {});
 

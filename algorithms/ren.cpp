@@ -128,7 +128,7 @@ class Ren final : public Algorithm {
     if (!S.empty()) {
       world_.mix(devices_.fleet(), plan_.average(S, world_.living()), MessageKind::kDiscriminators, Route::kServer,
                  plan_.moments, plan_.wire);
-      global_.fleet().take(devices_.fleet(), 0, 1);
+      world_.fetch(devices_.fleet(), 0, global_.fleet());
     }
     if (plan_.serial) update_generator(S);
     world_.broadcast(server_.fleet(), generators_.fleet(), MessageKind::kGenerators, plan_.wire);
@@ -169,19 +169,20 @@ class Ren final : public Algorithm {
   void update_generator(const std::vector<int64_t>& S) {
     for (int64_t j = 0; j < plan_.generator_steps; ++j) {
       const auto draw = static_cast<uint32_t>(j);
-      const Batch fake = S.empty()
-                             ? server_.generate(draw)
-                             : server_.generate_as(world_.replica_of(S[static_cast<size_t>(j % std::ssize(S))]), draw);
+      const Batch fake =
+          S.empty() ? server_.generate(draw) : server_.generate_as(S[static_cast<size_t>(j % std::ssize(S))], draw);
       server_.learn(global_.feedback(fake, j), 1.0 / static_cast<double>(game_.batch));
     }
   }
 
-  /// Neighbours among the living that are scheduled together train together.
+  /// Neighbours here that are scheduled together train together.
   template <class Work>
   void for_each_run(const std::vector<int64_t>& S, Work work) {
     for (size_t i = 0, end; i < S.size(); i = end) {
       const int64_t first = world_.replica_of(S[i]);
-      for (end = i + 1; end < S.size() && world_.replica_of(S[end]) == first + static_cast<int64_t>(end - i);) ++end;
+      end = i + 1;
+      if (first < 0) continue;  // in another process
+      for (; end < S.size() && world_.replica_of(S[end]) == first + static_cast<int64_t>(end - i);) ++end;
       work(first, static_cast<int64_t>(end - i));
     }
   }
@@ -215,9 +216,10 @@ std::unique_ptr<Algorithm> make(Stage& stage) { return std::make_unique<Ren>(sta
 
 const AlgorithmRegistration serial{{"ren-serial",
                                     "devices train discriminators, then the server the generator (Ren et al. 2021)",
-                                    options(), plan, make}};
-const AlgorithmRegistration parallel{
-    {"ren-parallel", "devices and server train at the same time (Ren et al. 2021)", options(), plan, make}};
+                                    options(), plan, make, /*spreads=*/true}};
+const AlgorithmRegistration parallel{{"ren-parallel", "devices and server train at the same time (Ren et al. 2021)",
+                                      options(), plan, make,
+                                      /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

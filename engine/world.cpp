@@ -47,10 +47,12 @@ World::World(std::shared_ptr<Device> device, uint64_t seed, std::shared_ptr<Comm
       seed_(seed),
       device_iteration_(device_, 1),
       worker_numbers_(device_, workers_),
+      all_numbers_(device_, workers_),
       server_number_(device_, 1) {
   server_number_.set(std::span<const uint32_t>(&kServerDraws, 1));
   std::vector<int64_t> all(placement_.worker.size());
   std::iota(all.begin(), all.end(), 0);
+  all_numbers_.set(std::vector<uint32_t>(all.begin(), all.end()));
   set_living(std::move(all));
 }
 
@@ -90,6 +92,10 @@ RandomKey World::server_key(RandomStream stream, uint32_t draw) const {
 
 RandomKey World::worker_key(RandomStream stream, uint32_t draw, int64_t first) const {
   return {seed_, static_cast<uint32_t>(stream), draw, worker_numbers_.data() + first, device_iteration_.data()};
+}
+
+RandomKey World::key_of(int64_t worker, RandomStream stream, uint32_t draw) const {
+  return {seed_, static_cast<uint32_t>(stream), draw, all_numbers_.data() + worker, device_iteration_.data()};
 }
 
 HostRandom World::shared_random(RandomStream stream) const {
@@ -358,9 +364,9 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
   for (const Fleet::Arena& arena : models.arenas()) {
     const Floats block{arena.data, arena.count};
     if (!arena.moment || moments == Moments::kTravel) {
-      round_to(wire, *device_, block, models.replicas(), arena.count);
+      if (models.replicas() > 0) round_to(wire, *device_, block, models.replicas(), arena.count);
       mix_array(arena.data, arena.count, matrix, route == Route::kServer ? placement_.server : kEach);
-      round_to(wire, *device_, block, models.replicas(), arena.count);
+      if (models.replicas() > 0) round_to(wire, *device_, block, models.replicas(), arena.count);
       model_floats += arena.count;
     } else if (moments == Moments::kReset) {
       for (int64_t i = 0; i < matrix.workers(); ++i)
@@ -396,10 +402,17 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind, Prec
   }
   const std::vector<Fleet::Arena> from = server.arenas(), to = models.arenas();
   int64_t model_floats = 0;
+  Wire wires(*device_, *processes_);
   for (size_t i = 0; i < from.size() && i < to.size(); ++i) {
     if (from[i].moment || from[i].name != to[i].name) continue;
-    device_->run(ops::Mix{from[i].count, {from[i].data, from[i].count}, {to[i].data, to[i].count}, copies});
-    round_to(wire, *device_, {to[i].data, to[i].count}, models.replicas(), to[i].count);
+    if (serves() && models.replicas() > 0)
+      device_->run(ops::Mix{from[i].count, {from[i].data, from[i].count}, {to[i].data, to[i].count}, copies});
+    for (int64_t r = 0; r < std::ssize(hosts_); ++r)
+      if (host_rank(r) != placement_.server)
+        wires.move(placement_.server, from[i].data, host_rank(r), at(r, to[i].data, to[i].count),
+                   static_cast<size_t>(from[i].count) * sizeof(float));
+    wires.run();
+    if (models.replicas() > 0) round_to(wire, *device_, {to[i].data, to[i].count}, models.replicas(), to[i].count);
     model_floats += from[i].count;
   }
   std::vector<Transfer> sent;

@@ -89,6 +89,8 @@ class World {
   RandomKey server_key(RandomStream stream, uint32_t draw = 0) const;
   /// Of replica 0, 1, ...: workers here()[first], here()[first + 1], ...
   RandomKey worker_key(RandomStream stream, uint32_t draw = 0, int64_t first = 0) const;
+  /// Of one worker, wherever it is.
+  RandomKey key_of(int64_t worker, RandomStream stream, uint32_t draw = 0) const;
   /// Draws that every participant makes alike, in this iteration.
   HostRandom shared_random(RandomStream stream) const;
 
@@ -188,7 +190,8 @@ class World {
   std::vector<int64_t> living_, hosts_, here_;
   int64_t iteration_ = 0;
   Buffer<uint64_t> device_iteration_;  // [1]
-  Buffer<uint32_t> worker_numbers_;    // [N], of the hosts
+  Buffer<uint32_t> worker_numbers_;    // [N], of the hosts here
+  Buffer<uint32_t> all_numbers_;       // [N], 0 .. N - 1
   Buffer<uint32_t> server_number_;     // [1]
   Buffer<float> staging_, formed_;     // of other processes: what comes in, and what goes back
   Ledger ledger_;

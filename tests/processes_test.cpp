@@ -46,7 +46,9 @@ TEST_F(Processes, GiveTheBitsOfOne) {
         Row{"fedgan-ring-mlp", "--set data.partition=quantity --set algorithm.round_iterations=4"},
         Row{"gossip-ind-ring-mlp",
             "--set algorithm.round_iterations=3 --set gan.same_start=false --set world.crash='[\"5:2\"]'"},
-        Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""}}) {
+        Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""},
+        Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6"},
+        Row{"ren-parallel-strokes-mlp", "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"}}) {
     SCOPED_TRACE(row.preset);
     json one;
     for (const int processes : {1, 2, 5, 6}) {
