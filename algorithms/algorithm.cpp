@@ -32,9 +32,9 @@ int64_t AlgorithmPlan::Pass::flops() const {
   return (factor * network->flops() - saved) * batch * times;
 }
 
-AlgorithmPlan::Work AlgorithmPlan::work(const std::vector<Phase>& phases, const Network& generator) {
+AlgorithmPlan::Work AlgorithmPlan::work(const std::vector<int64_t>& living, const Network& generator) const {
   Work work;
-  for (const Phase& phase : phases) {
+  for (const Phase& phase : phases(2, living)) {
     for (const Pass& pass : phase.server) work.server += pass.flops(), work.all += pass.flops();
     for (const Pass& pass : phase.workers) {
       work.worker += pass.flops(), work.all += pass.flops() * std::ssize(phase.who);
@@ -42,6 +42,13 @@ AlgorithmPlan::Work AlgorithmPlan::work(const std::vector<Phase>& phases, const 
     }
   }
   return work;
+}
+
+nlohmann::json AlgorithmPlan::Work::to_json() const {
+  return {{"per_iteration", all},
+          {"server_per_iteration", server},
+          {"worker_per_iteration", worker},
+          {"generator_at_worker_per_iteration", generator_at_worker}};
 }
 
 std::vector<Transfer> AlgorithmPlan::messages(const std::vector<Phase>& phases) {

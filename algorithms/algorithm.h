@@ -62,8 +62,10 @@ class AlgorithmPlan {
   struct Work {
     int64_t all = 0, server = 0, worker = 0;
     int64_t generator_at_worker = 0;  ///< a worker's, in passes through its generator
+    nlohmann::json to_json() const;   ///< {"per_iteration": .., "server_per_iteration": .., ...}
   };
-  static Work work(const std::vector<Phase>& phases, const Network& generator);
+  /// Of an ordinary iteration in which `living` take part.
+  Work work(const std::vector<int64_t>& living, const Network& generator) const;
   /// The messages of all phases.
   static std::vector<Transfer> messages(const std::vector<Phase>& phases);
   /// The models that `like` sends to a worker that joins.

@@ -74,17 +74,6 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   return traffic;
 }
 
-/// Floating-point operations of an ordinary iteration in which `living` take part.
-json plan_flops(const AlgorithmPlan& algorithm, const GamePlan& game, const std::vector<int64_t>& living) {
-  const AlgorithmPlan::Work work = AlgorithmPlan::work(algorithm.phases(2, living), *game.generator.network);
-  return {{"generator", game.generator.network->flops()},
-          {"discriminator", game.discriminator->flops()},
-          {"per_iteration", work.all},
-          {"server_per_iteration", work.server},
-          {"worker_per_iteration", work.worker},
-          {"generator_at_worker_per_iteration", work.generator_at_worker}};
-}
-
 /// Memory of the fleets, and of the data.
 json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const DataShape& data) {
   Fleet::Memory sum{};
@@ -127,7 +116,9 @@ json plan(const Settings& settings, const DataShape& data) {
   result["parameters"] = {{"generator", game.generator.network->parameters() - tables},
                           {"embedding", tables},
                           {"discriminator", game.discriminator->parameters()}};
-  result["flops"] = plan_flops(*algorithm, game, faults.living(1));
+  result["flops"] = algorithm->work(faults.living(1), *game.generator.network).to_json();
+  result["flops"]["generator"] = game.generator.network->flops();
+  result["flops"]["discriminator"] = game.discriminator->flops();
   result["seconds_simulated"] = traffic.seconds_simulated;
   result["memory"] = plan_memory(*algorithm, game, data);
 

@@ -11,7 +11,8 @@ packages_of() {
     test) echo libgtest-dev ;;
     ci) echo git clang-format-14 ;;
     extra) echo clang libclang-rt-14-dev libomp-14-dev shellcheck ;;
-    peer) echo python3-torch python3-numpy python3-matplotlib python3-safetensors ;;
+    # Without OpenBLAS, PyTorch multiplies with the reference BLAS, forty times slower: no fair peer.
+    peer) echo libopenblas0-pthread python3-torch python3-numpy python3-matplotlib python3-safetensors ;;
     *) echo "setup: unknown package group '$1'; the groups are build, test, ci, extra, peer" >&2; return 2 ;;
   esac
 }
