@@ -29,8 +29,8 @@ void stream_floats(Device& device, const float* from, int64_t count, const std::
     for (size_t i = 0; i < n; ++i)
       if (!std::isfinite(piece[i]))
         fail(Fault::kRun,
-             "{} hold a value that is not a number at iteration {}; no checkpoint was written, earlier ones are good",
-             what, iteration);
+             "a value in {} is not a number at iteration {}; no checkpoint was written, earlier ones are good", what,
+             iteration);
     sink(piece.data(), n * sizeof(float));
   }
 }
@@ -66,7 +66,7 @@ void add_fleet(SafetensorsWriter& writer, const std::string& name, const Fleet& 
   const int64_t R = gathered ? std::ssize(world.hosts()) : fleet.replicas();
   for (const Fleet::Arena& arena : fleet.arenas()) {
     const auto all = std::make_shared<std::vector<float>>(gathered ? world.fetch_array(arena) : std::vector<float>{});
-    const std::string what = fmt::format("the {}'s {}", name, arena.name);
+    const std::string what = fmt::format("the {} of the {}", arena.name, name);
     writer.add_streamed(name + "." + arena.name, "F32", {R, arena.count},
                         [&world, arena, R, what, all, gathered](const SafetensorsWriter::Sink& sink) {
                           const float* const from = gathered ? all->data() : arena.data;

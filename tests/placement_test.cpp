@@ -33,8 +33,9 @@ TEST(Placement, IsEvenByHand) {
 }
 
 TEST(Placement, RefusesIdleProcesses) {
-  expect_refusal([] { place_evenly(5, 7, ServerPlace::kAuto); }, Fault::kUsage, {"7 processes", "at most 6"});
-  expect_refusal([] { place_evenly(5, 6, ServerPlace::kShared); }, Fault::kUsage, {"6 processes", "at most 5"});
+  using enum ServerPlace;
+  expect_refused({{"more processes than participants", [] { place_evenly(5, 7, kAuto); }, "at most 6", Fault::kUsage},
+                  {"a server that must share", [] { place_evenly(5, 6, kShared); }, "at most 5", Fault::kUsage}});
 }
 
 }  // namespace
