@@ -73,6 +73,7 @@ std::vector<Settings::Option> run_options() {
        "process "
        "than workers",
        {"auto", "shared", "alone"}},
+      {"world.deadline", "10.0", "of several processes, one that does not answer for so many seconds counts as lost"},
       {"world.crash_every",
        "0",
        "fail-stop of a random worker every so many iterations; \"auto\": I/N (section V.B.3)",

@@ -130,6 +130,7 @@ Stage::Stage(const Settings& settings, const DataSource& data)
   const std::string name = settings.text("algorithm.name");
   if (world_->spread() && !algorithm_kind(name).spreads)
     fail(Fault::kUsage, "algorithm \"{}\" runs in one process only, but {} share this run", name, processes->size());
+  processes->watch(settings.number("world.deadline", 0.1));
   shards_ = std::make_unique<Shards>(device_, train, dealt);
 }
 

@@ -132,13 +132,44 @@ struct Trainer::Impl {
   }
 
   void apply_faults() {
-    for (const Event& event : faults.at(world().iteration())) {
-      if (event.kind == "joined")
-        join(event.worker, event.like);
+    for (Event event : faults.at(world().iteration())) {
+      // Those who were lost with their process had no part in the schedule.
+      const std::vector<int64_t>& living = world().living();
+      const bool joins = event.kind == "joined", there = world().is_living(event.worker);
+      if (joins == there || living.empty() || !world().processes().present(world().rank_of(event.worker))) continue;
+      if (joins)
+        join(event.worker, world().is_living(event.like) ? event.like : living.front());
       else
         lose(event.worker);
-      events.push_back(event);
-      for (auto& observer : observers) observer->happened(event);
+      tell(event);
+    }
+  }
+
+  void tell(const Event& event) {
+    events.push_back(event);
+    for (auto& observer : observers) observer->happened(event);
+  }
+
+  /// Processes died or stopped, and their workers and shards with them (fail-stop). What was under way is given up:
+  /// who has learnt something keeps it, and all that are left go on after the iteration that the server is in.
+  void part_with_the_lost() {
+    Communicator& processes = world().processes();
+    for (bool agreed = false; !agreed;) {
+      try {
+        processes.settle();
+        world().set_iteration(processes.from_first(world().iteration()));
+        agreed = true;
+      } catch (const ProcessLost&) {  // one more
+      }
+    }
+    const std::vector<int64_t> living = world().living();
+    for (int64_t worker : living) {
+      if (processes.present(world().rank_of(worker))) continue;
+      if (world().size() == 1)
+        fail(Fault::kRun, "the last worker's process was lost at iteration {}{}", world().iteration(),
+             last_checkpoint.empty() ? "" : "; go on from the last checkpoint with --resume: " + last_checkpoint);
+      lose(worker);
+      tell({world().iteration(), worker, "lost"});
     }
   }
 
@@ -218,10 +249,9 @@ struct Trainer::Impl {
     for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint, *exhibit);
   }
 
-  Summary summary() {
+  Summary summary(const GeneratorWeights& weights) {
     const GamePlan& game = stage.game();
     const int64_t tables = game.generator.network->table_parameters();
-    const GeneratorWeights weights = algorithm->generator(0);
     for (float w : weights.weights)
       if (!std::isfinite(w))
         fail(Fault::kRun,
@@ -298,30 +328,52 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
     work();
     start = Clock::now();
   };
+  const auto unfinished = [&] { return run.world().iteration() < run.iterations && run.world().size() > 0; };
+  Communicator& processes = run.world().processes();
+  /// False if a process was lost meanwhile.
+  const auto together = [&](auto&& work) {
+    try {
+      work();
+      return true;
+    } catch (const ProcessLost&) {
+      run.part_with_the_lost();
+      saved = sampled = false;
+      start = Clock::now();
+      return false;
+    }
+  };
   if (run.algorithm->judges()) apart([&] { run.algorithm->judge_with(run.judge()); });
-  const Communicator& processes = run.world().processes();
-  while (run.world().iteration() < run.iterations && run.world().size() > 0 && !processes.any(stop)) {
-    run.world().next_iteration();
-    run.algorithm->iterate();
-    run.stage.device()->flush();
-    run.pass_time();
-    run.apply_faults();
-    saved = sampled = false;
-    const bool last = run.world().iteration() == run.iterations;
-    if (due(run.log_every) || last) apart([&] { run.log(); });
-    if (due(run.evaluate_every)) apart([&] { run.evaluate(); });
-    if (due(run.sample_every)) apart([&] { run.sample(), sampled = true; });
-    if (due(run.checkpoint_every)) apart([&] { run.checkpoint(), saved = true; });
-  }
-  apart([&] {
-    const bool interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
+  const auto play = [&] {
+    while (unfinished() && !processes.any(stop)) {
+      run.world().next_iteration();
+      run.algorithm->iterate();
+      run.stage.device()->flush();
+      run.pass_time();
+      run.apply_faults();
+      saved = sampled = false;
+      const bool last = run.world().iteration() == run.iterations;
+      if (due(run.log_every) || last) apart([&] { run.log(); });
+      if (due(run.evaluate_every)) apart([&] { run.evaluate(); });
+      if (due(run.sample_every)) apart([&] { run.sample(), sampled = true; });
+      if (due(run.checkpoint_every)) apart([&] { run.checkpoint(), saved = true; });
+    }
+  };
+  const auto conclude = [&] {
     if (!saved) run.checkpoint();
-    if (!interrupted && run.evaluate_every > 0 && run.last_evaluation != run.world().iteration()) run.evaluate();
+    saved = true;
+    if (!unfinished() && run.evaluate_every > 0 && run.last_evaluation != run.world().iteration()) run.evaluate();
     if (!sampled) run.sample();
-  });
-  Summary summary = run.summary();
-  summary.interrupted = run.world().iteration() < run.iterations && run.world().size() > 0;
-  const GeneratorWeights weights = run.algorithm->generator(0);
+  };
+  GeneratorWeights weights;
+  while (!together([&] {
+    play();
+    apart(conclude);
+    weights = run.algorithm->generator(0);
+    processes.any(false);  // nobody leaves before all are done
+  }))
+    ;
+  Summary summary = run.summary(weights);
+  summary.interrupted = unfinished();
   if (!run.world().serves()) return summary;
   run.exhibit->set(weights);
   for (auto& observer : run.observers) observer->finished(summary, *run.exhibit);

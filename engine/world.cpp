@@ -63,7 +63,7 @@ int64_t World::replica_of(int64_t worker) const {
 
 void World::set_living(std::vector<int64_t> living) {
   living_ = std::move(living);
-  set_hosts(living_);
+  if (!living_.empty() || !spread()) set_hosts(living_);  // the last one's models stay, to be looked at
 }
 
 void World::set_hosts(std::vector<int64_t> hosts) {
@@ -288,11 +288,12 @@ void World::mix_array(float* data, int64_t count, const Mixing& matrix, int form
   const int here = processes_->rank();
   const auto former = [&](int64_t row) { return former_rank == kEach ? host_rank(row) : former_rank; };
   std::vector<std::vector<int64_t>> columns(static_cast<size_t>(processes_->size()));  // wanted at each process
-  std::vector<int64_t> mine, changed;                                                  // rows formed here, and at all
+  std::vector<int64_t> mine, changed, arriving;  // rows formed here, at all, and whose workers are here
   for (int64_t i = 0; i < matrix.workers(); ++i) {
     if (matrix.identity_row(i)) continue;
     changed.push_back(i);
     if (former(i) == here) mine.push_back(i);
+    if (host_rank(i) == here) arriving.push_back(i);
     auto& wanted = columns[static_cast<size_t>(former(i))];
     wanted.insert(wanted.end(), rows.column.begin() + rows.begin[static_cast<size_t>(i)],
                   rows.column.begin() + rows.begin[static_cast<size_t>(i) + 1]);
@@ -318,6 +319,12 @@ void World::mix_array(float* data, int64_t count, const Mixing& matrix, int form
   if (staging_.size() < std::ssize(wanted_here) * most)
     staging_ = Buffer<float>(device_, std::ssize(wanted_here) * most);
   if (formed_.size() < std::ssize(mine) * most) formed_ = Buffer<float>(device_, std::ssize(mine) * most);
+  // A model changes at once, when all of its pieces are there: a process may be lost on the way.
+  if (arrived_.size() < std::ssize(arriving) * count) arrived_ = Buffer<float>(device_, std::ssize(arriving) * count);
+  const auto arrived = [&](int64_t row) -> float* {
+    const auto place = std::lower_bound(arriving.begin(), arriving.end(), row);
+    return place == arriving.end() || *place != row ? nullptr : arrived_.data() + (place - arriving.begin()) * count;
+  };
   for (int64_t begin = 0; begin < count; begin += kPiece) {
     const int64_t size = std::min(kPiece, count - begin);
     const size_t bytes = static_cast<size_t>(size) * sizeof(float);
@@ -336,10 +343,13 @@ void World::mix_array(float* data, int64_t count, const Mixing& matrix, int form
     for (int64_t row : changed) {
       const auto place = std::lower_bound(mine.begin(), mine.end(), row) - mine.begin();
       const float* const source = former(row) == here ? formed_.data() + place * size : nullptr;
-      wire.move(former(row), source, host_rank(row), piece(row), bytes);
+      float* const target = arrived(row);
+      wire.move(former(row), source, host_rank(row), target ? target + begin : nullptr, bytes);
     }
     wire.run();
   }
+  for (int64_t row : arriving)
+    device_->copy(at(row, data, count), arrived(row), static_cast<size_t>(count) * sizeof(float));
 }
 
 void World::gather(const void* values, void* all, size_t bytes) const {
@@ -354,7 +364,7 @@ void World::gather(const void* values, void* all, size_t bytes) const {
     }
     std::memcpy(place, static_cast<const std::byte*>(values) + static_cast<size_t>(mine++) * bytes, bytes);
     for (int to = 0; to < processes_->size(); ++to)
-      if (to != processes_->rank()) out.push_back({to, place, bytes});
+      if (to != processes_->rank() && processes_->present(to)) out.push_back({to, place, bytes});
   }
   processes_->exchange(out, in);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -63,6 +64,7 @@ class World {
   int64_t size() const { return static_cast<int64_t>(living_.size()); }
   int64_t workers() const { return workers_; }  ///< N at the start, living or not
   const std::vector<int64_t>& living() const { return living_; }
+  bool is_living(int64_t worker) const { return std::binary_search(living_.begin(), living_.end(), worker); }
   void set_living(std::vector<int64_t> living);
   /// Who holds the models of workers: all the living, until set_hosts() says otherwise for fewer models that roam among
   /// them.
@@ -194,6 +196,7 @@ class World {
   Buffer<uint32_t> all_numbers_;       // [N], 0 .. N - 1
   Buffer<uint32_t> server_number_;     // [1]
   Buffer<float> staging_, formed_;     // of other processes: what comes in, and what goes back
+  Buffer<float> arrived_;              // models in the making
   Ledger ledger_;
 };
 

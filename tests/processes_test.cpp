@@ -78,6 +78,72 @@ TEST_F(Processes, GoOnInAnotherNumberOfProcesses) {
   EXPECT_EQ(last["traffic"], whole["traffic"]);
 }
 
+/// Runs that lose processes in their midst.
+class Losses : public Processes {
+ protected:
+  /// `agon launch` in three processes, six workers; a signal reaches one of them when the run is under way.
+  Outcome lose(int rank, int signal, const std::string& settings) {
+    const pid_t launcher = start(
+        "agon launch --ranks 3 -- train md-gan-ring-mlp --set world.workers=6 "
+        "--set world.deadline=1 --set run.log_every=50 --out run --json " +
+        settings);
+    pid_t victim = -1;
+    for (int looks = 0; looks < 3000 && victim < 0 && !has_ended(launcher); ++looks) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (contents(folder_ / "run/metrics.jsonl").find("\"log\"") != std::string::npos) victim = process(rank);
+    }
+    EXPECT_GT(victim, 0) << "no process " << rank;
+    if (victim > 0) kill(victim, signal);
+    return finish(launcher);
+  }
+  /// The process of a rank that writes to this test's folder.
+  pid_t process(int rank) {
+    const std::string mine = "AGON_CACHE=" + (folder_ / "cache").string();
+    const std::string wanted = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const std::string name = entry.path().filename().string();
+      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+      const std::string environment = '\0' + contents(entry.path() / "environ");
+      if (environment.find('\0' + mine + '\0') != std::string::npos &&
+          environment.find('\0' + wanted + '\0') != std::string::npos)
+        return std::stoi(name);
+    }
+    return -1;
+  }
+};
+
+TEST_F(Losses, WorkersThatDieOrStopAreDropped) {
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    SCOPED_TRACE(signal);
+    fs::remove_all(folder_ / "run");
+    const Outcome outcome = lose(1, signal, "--iterations 1500 --set run.evaluate_every=750");
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json summary = json::parse(outcome.last_line());
+    EXPECT_EQ(summary["iterations"], 1500);
+    ASSERT_EQ(summary["events"].size(), 2u) << outcome.err;
+    for (const int i : {0, 1}) {
+      EXPECT_EQ(summary["events"][i]["worker"], 2 + i);
+      EXPECT_EQ(summary["events"][i]["kind"], "lost");
+    }
+    EXPECT_NE(outcome.err.find("worker 2 lost at iteration"), std::string::npos) << outcome.err;
+    const std::string metrics = contents(folder_ / "run/metrics.jsonl");
+    EXPECT_NE(metrics.find("\"event\":\"lost\""), std::string::npos);
+    EXPECT_NE(metrics.find("\"iteration\":1500"), std::string::npos);
+    EXPECT_EQ(process(1), -1) << "the stopped process is still there";
+  }
+}
+
+TEST_F(Losses, TheServersDeathLeavesAGoodCheckpoint) {
+  const Outcome outcome = lose(0, SIGKILL, "--iterations 3000 --set run.checkpoint_every=20");
+  EXPECT_EQ(outcome.code, 4) << outcome.err;
+  EXPECT_NE(outcome.err.find("agon: the first process, which has the server, is lost"), std::string::npos)
+      << outcome.err;
+  const json resumed = trained(2, "--resume --out run --iterations 300");
+  const json whole = trained(1, "md-gan-ring-mlp --set world.workers=6 --iterations 300 --out whole");
+  EXPECT_EQ(resumed["weights_hash"], whole["weights_hash"]);
+  EXPECT_EQ(resumed["traffic"], whole["traffic"]);
+}
+
 TEST_F(Processes, BadInputIsOneSentence) {
   struct Refusal {
     int processes;

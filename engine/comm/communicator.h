@@ -7,7 +7,27 @@
 #include <string>
 #include <vector>
 
+#include "kernels/error.h"
+
 namespace agon {
+
+/// A process of the run does not answer any more: what the others were doing together cannot be finished.
+class ProcessLost : public Error {
+ public:
+  ProcessLost() : Error(Fault::kRun, "a process of this run was lost") {}
+};
+
+/// The first process does not: the run is over, and all that are left know it.
+class FirstLost : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The others went on without this process, which did not answer in time.
+class Refused : public Error {
+ public:
+  using Error::Error;
+};
 
 /// The processes that share a run, ranks 0 .. size - 1, and what passes between them: host memory, as it is.
 class Communicator {
@@ -28,15 +48,34 @@ class Communicator {
     size_t bytes;
   };
   /// Sends and receives at the same time, and returns when all is done. What one rank sends to another arrives in the
-  /// order of both lists. Throws Error(kRun) when a process does not answer any more.
+  /// order of both lists. Throws ProcessLost when a process was lost since the last settle(), FirstLost when the first
+  /// was, Refused when this one was.
   virtual void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) = 0;
   /// True at all ranks if `flag` is true at any.
-  virtual bool any(bool flag) const = 0;
+  bool any(bool flag);
   /// Rank 0's number, at all ranks.
-  virtual int64_t from_first(int64_t value) const = 0;
+  int64_t from_first(int64_t value);
 
-  /// Ends the other processes, too, with this exit code. Does not return.
+  /// From now on a process that dies, or does not answer for `deadline` seconds, counts as lost. Called by all.
+  virtual void watch(double deadline) { (void)deadline; }
+  /// After ProcessLost, by all that are left: from now on nobody waits for who was lost.
+  virtual void settle() {}
+  virtual bool present(int rank) const { return rank >= 0; }
+
+  /// Whether it is this process that tells people what happened to all: the first, or after its loss the next.
+  virtual bool speaks() const { return rank() == 0; }
+
+  /// Bytes that this process has sent to others.
+  int64_t bytes_sent() const { return bytes_sent_; }
+
+  /// Ends all processes that are left of the run with this exit code, or, where this one was refused or has lost the
+  /// first, itself. Does not return.
   [[noreturn]] virtual void abandon(int exit_code) = 0;
+  /// Before this process ends well: does not return if others were lost, who would be waited for in vain.
+  virtual void part() {}
+
+ protected:
+  int64_t bytes_sent_ = 0;
 };
 
 /// A process without others.

@@ -19,8 +19,6 @@ class Alone final : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   void exchange(std::span<const Outgoing>, std::span<const Incoming>) override {}
-  bool any(bool flag) const override { return flag; }
-  int64_t from_first(int64_t value) const override { return value; }
   void abandon(int exit_code) override { std::_Exit(exit_code); }
 };
 

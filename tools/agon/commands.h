@@ -9,6 +9,9 @@ class App;
 
 namespace agon::cli {
 
+/// Names the file in which a run that `agon launch` started leaves its exit code.
+inline constexpr const char* kLaunchStatus = "AGON_LAUNCH_STATUS";
+
 void add_train(CLI::App& program);
 void add_plan(CLI::App& program);
 void add_sample(CLI::App& program);

@@ -1,12 +1,15 @@
 // agon launch: another agon command in several processes on this machine, by mpirun with the right settings.
 #include <sched.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 
 #include "engine/text.h"
@@ -40,12 +43,33 @@ std::vector<std::pair<std::string, std::string>> environment(int ranks) {
   return list;
 }
 
+/// Starts a program and waits for it. Ctrl-C reaches it anyway; a SIGTERM is passed on.
+void run_and_wait(std::vector<std::string>& line) {
+  std::vector<char*> words;
+  for (std::string& word : line) words.push_back(word.data());
+  words.push_back(nullptr);
+  static pid_t child = 0;
+  child = fork();
+  if (child == 0) {
+    execvp(words[0], words.data());
+    fmt::print(stderr, "agon: mpirun cannot be started: {}; install Open MPI (openmpi-bin)\n", std::strerror(errno));
+    _exit(static_cast<int>(Fault::kUsage));
+  }
+  if (child < 0) fail(Fault::kRun, "no process can be started: {}", std::strerror(errno));
+  std::signal(SIGINT, SIG_IGN);
+  std::signal(SIGTERM, [](int signal) { kill(child, signal); });
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == static_cast<int>(Fault::kUsage)) std::exit(WEXITSTATUS(status));
+}
+
 void launch(const LaunchArguments& arguments) {
   if (arguments.ranks < 1)
     fail(Fault::kUsage, "--ranks is {}, expected the number of processes, at least 1", arguments.ranks);
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  std::vector<std::string> line = {"mpirun", "-q", "--bind-to", "none", "-n", std::to_string(arguments.ranks), self};
+  std::vector<std::string> line = {
+      "mpirun", "-q", "--enable-recovery", "--bind-to", "none", "-n", std::to_string(arguments.ranks), self};
   line.insert(line.end(), arguments.words.begin(), arguments.words.end());
   const auto variables = environment(arguments.ranks);
   if (arguments.print) {
@@ -53,12 +77,19 @@ void launch(const LaunchArguments& arguments) {
     fmt::print("{}\n", fmt::join(line, " "));
     return;
   }
+  // mpirun ends well whatever became of the processes, so the run leaves its exit code in a file.
+  std::string folder = (std::filesystem::temp_directory_path() / "agon-launch-XXXXXX").string();
+  if (!mkdtemp(folder.data())) fail(Fault::kRun, "no folder can be made in {}: {}", folder, std::strerror(errno));
+  const std::string status = folder + "/status";
+  setenv(kLaunchStatus, status.c_str(), /*overwrite=*/1);
   for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), /*overwrite=*/0);
-  std::vector<char*> words;
-  for (std::string& word : line) words.push_back(word.data());
-  words.push_back(nullptr);
-  execvp(words[0], words.data());
-  fail(Fault::kUsage, "mpirun cannot be started: {}; install Open MPI (openmpi-bin)", std::strerror(errno));
+
+  run_and_wait(line);
+  int code = -1;
+  std::ifstream(status) >> code;
+  std::filesystem::remove_all(folder, error);
+  if (code < 0) fail(Fault::kRun, "the processes ended without a word; mpirun or the system has stopped them");
+  std::exit(code);
 }
 
 }  // namespace

@@ -1,12 +1,15 @@
 // agon: the command line. Commands are in files of their own; here are the choice between them and the exit codes:
 // 0 done, 2 bad usage or configuration, 3 bad or missing data, 4 the run failed.
+#include <fcntl.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
@@ -95,8 +98,21 @@ int run(int count, char** values) {
   }
 }
 
-/// Says why the program ends, and ends the other processes of the run, too. What all of them found, the first one says.
-int leave(int exit_code, const std::string& sentence) {
+/// Tells `agon launch`, which hears nothing from mpirun, what became of the run. The first word counts; false if it was
+/// another's.
+bool report(int exit_code) {
+  const char* path = std::getenv(kLaunchStatus);
+  if (!path) return true;
+  const int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0) return false;
+  const std::string text = std::to_string(exit_code);
+  [[maybe_unused]] const ssize_t written = write(file, text.data(), text.size());
+  close(file);
+  return true;
+}
+
+/// Says why the program ends, and ends the other processes of the run, too. What all of them found, one says.
+int leave(int exit_code, const std::string& sentence, bool all_know = false) {
   std::shared_ptr<Communicator> processes;
   try {
     processes = communicator();
@@ -104,8 +120,9 @@ int leave(int exit_code, const std::string& sentence) {
     processes = alone();
   }
   std::signal(SIGTERM, SIG_DFL);  // the first process may be ending this one already
-  if (processes->rank() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  fmt::print(stderr, "agon: {}\n", sentence);
+  if (!processes->speaks()) std::this_thread::sleep_for(std::chrono::seconds(3));
+  const bool first_word = report(exit_code);
+  if (processes->speaks() || (first_word && !all_know)) fmt::print(stderr, "agon: {}\n", sentence);
   if (processes->size() > 1) processes->abandon(exit_code);
   return exit_code;
 }
@@ -119,7 +136,15 @@ int main(int count, char** values) {
   spdlog::set_pattern("agon: %v");
   try {
     if (agon::communicator()->rank() != 0) spdlog::set_level(spdlog::level::off);  // the first process speaks for all
-    return agon::cli::run(count, values);
+    const int code = agon::cli::run(count, values);
+    if (agon::communicator()->rank() == 0) agon::cli::report(code);
+    if (code == 0) agon::communicator()->part();
+    return code;
+  } catch (const agon::Refused& error) {
+    fmt::print(stderr, "agon: {}\n", error.what());
+    agon::communicator()->abandon(error.exit_code());
+  } catch (const agon::FirstLost& error) {
+    return agon::cli::leave(error.exit_code(), error.what(), /*all_know=*/true);
   } catch (const agon::Error& error) {
     return agon::cli::leave(error.exit_code(), error.what());
   } catch (const std::bad_alloc&) {

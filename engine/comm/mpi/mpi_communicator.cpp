@@ -2,16 +2,21 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <thread>
 
 #include "engine/comm/communicator.h"
+#include "engine/comm/roll_call.h"
 #include "kernels/error.h"
 
 namespace agon {
 namespace {
 
 constexpr size_t kMostBytes = size_t{1} << 30;  // of one message: MPI counts in int
-constexpr int kTag = 0x61;
+constexpr int kTags = 32767;                    // MPI promises as many
 
 void check(int code, const char* what) {
   if (code == MPI_SUCCESS) return;
@@ -43,38 +48,111 @@ class MpiCommunicator final : public Communicator {
 
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) override {
     requests_.clear();
+    // Who has not settled a loss yet, or never will, does not meet those who have: they use another tag.
+    const int tag = settled_ % kTags;
+    int code = MPI_SUCCESS;
+    const auto note = [&](int now) { code = code == MPI_SUCCESS ? now : code; };
     // Large messages go in parts; of two ranks, they stay in order.
     for (const Incoming& message : in)
       for (size_t begin = 0; begin < message.bytes; begin += kMostBytes)
-        check(MPI_Irecv(static_cast<char*>(message.data) + begin, part(message.bytes, begin), MPI_BYTE, message.from,
-                        kTag, comm_, &requests_.emplace_back()),
-              "receive");
-    for (const Outgoing& message : out)
+        note(MPI_Irecv(static_cast<char*>(message.data) + begin, part(message.bytes, begin), MPI_BYTE, message.from,
+                       tag, comm_, &requests_.emplace_back(MPI_REQUEST_NULL)));
+    const size_t receives = requests_.size();
+    for (const Outgoing& message : out) {
+      bytes_sent_ += static_cast<int64_t>(message.bytes);
       for (size_t begin = 0; begin < message.bytes; begin += kMostBytes)
-        check(MPI_Isend(static_cast<const char*>(message.data) + begin, part(message.bytes, begin), MPI_BYTE,
-                        message.to, kTag, comm_, &requests_.emplace_back()),
-              "send");
-    check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "exchange messages");
+        note(MPI_Isend(static_cast<const char*>(message.data) + begin, part(message.bytes, begin), MPI_BYTE, message.to,
+                       tag, comm_, &requests_.emplace_back(MPI_REQUEST_NULL)));
+    }
+    wait(receives, code);
   }
-  bool any(bool flag) const override {
-    int mine = flag ? 1 : 0, all = 0;
-    check(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MAX, comm_), "agree");
-    return all != 0;
+
+  void watch(double deadline) override {
+    if (roll_ || size_ == 1) return;
+    deadline_ = RollCall::Seconds(deadline);
+    char invitation[1024] = "";
+    if (rank_ == 0) {
+      roll_.emplace(size_, deadline_);
+      roll_->invitation().copy(invitation, sizeof(invitation) - 1);
+    }
+    check(MPI_Bcast(invitation, sizeof(invitation), MPI_CHAR, 0, comm_), "invite the others");
+    if (rank_ != 0) roll_.emplace(rank_, invitation, deadline_);
   }
-  int64_t from_first(int64_t value) const override {
-    check(MPI_Bcast(&value, 1, MPI_INT64_T, 0, comm_), "hear the first process");
-    return value;
+  void settle() override {
+    settled_ = roll_->losses();
+    lost_ = roll_->lost(settled_);
+  }
+  bool present(int rank) const override { return std::find(lost_.begin(), lost_.end(), rank) == lost_.end(); }
+
+  bool speaks() const override {
+    if (!roll_ || roll_->holds()) return rank_ == 0;
+    const std::vector<int> lost = roll_->lost(roll_->losses());
+    int first = 1;  // of those that are left without the first
+    while (std::find(lost.begin(), lost.end(), first) != lost.end()) ++first;
+    return rank_ == first;
   }
   void abandon(int exit_code) override {
-    MPI_Abort(MPI_COMM_WORLD, exit_code);
+    std::fflush(nullptr);
+    if (roll_) roll_->end();
+    // Who was refused goes alone; without the first process, one of those that are left ends it for all.
+    if (!roll_ || roll_->holds() || (speaks() && !roll_->refused())) MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
+  }
+  void part() override {
+    if (!roll_) return;
+    roll_.reset();
+    if (settled_ == 0) return;
+    std::fflush(nullptr);
+    if (rank_ == 0) MPI_Abort(MPI_COMM_WORLD, 0);  // takes a stopped process with it
+    std::_Exit(0);
   }
 
  private:
   static int part(size_t bytes, size_t begin) { return static_cast<int>(std::min(kMostBytes, bytes - begin)); }
 
+  /// Until all is done, or somebody is lost. MPI's own errors are a hint that somebody is: the roll call knows who.
+  void wait(size_t receives, int code) {
+    constexpr int kBusy = 2000;  // looks before others may have the core
+    std::optional<std::chrono::steady_clock::time_point> failed;
+    for (int looks = 0;; ++looks) {
+      int done = 0;
+      if (code == MPI_SUCCESS)
+        code = MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE);
+      if (code == MPI_SUCCESS && done) return;
+      if (roll_ && (roll_->losses() != settled_ || !roll_->holds())) {
+        give_up(receives);
+        roll_->check();
+        throw ProcessLost();
+      }
+      if (code != MPI_SUCCESS) {
+        const auto now = std::chrono::steady_clock::now();
+        if (!roll_ || now - failed.value_or(now) > 3 * deadline_) check(code, "exchange messages");
+        failed = failed.value_or(now);
+      }
+      if (looks > kBusy) std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  }
+
+  /// Nothing arrives any more in memory that is needed for something else.
+  void give_up(size_t receives) {
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      MPI_Request& request = requests_[i];
+      if (request == MPI_REQUEST_NULL) continue;
+      int done = 0;
+      if (i < receives) {
+        MPI_Cancel(&request);
+        for (int looks = 0; looks < 1000 && !done; ++looks) MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+      }
+      if (!done) MPI_Request_free(&request);
+    }
+  }
+
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
+  std::optional<RollCall> roll_;
+  RollCall::Seconds deadline_{0};
+  int settled_ = 0;  // losses that are known here and counted on
+  std::vector<int> lost_;
   std::vector<MPI_Request> requests_;
 };
 
