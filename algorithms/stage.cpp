@@ -108,7 +108,7 @@ int threads_of(const Settings& settings) {
 
 }  // namespace
 
-Stage::Stage(const Settings& settings, const DataSource& data)
+Stage::Stage(const Settings& settings, const DataSource& data, std::shared_ptr<Communicator> processes)
     : settings_(settings),
       device_(open_device(settings.text("run.device"), threads_of(settings))),
       game_(make_game_plan(settings, {data.train.height(), data.train.width(), data.train.channels()},
@@ -123,7 +123,6 @@ Stage::Stage(const Settings& settings, const DataSource& data)
         "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
         game_.batch, game_.workers, dealt.smallest());
   for (const auto& shard : dealt.shards) game_.shard_sizes.push_back(std::ssize(shard));
-  const std::shared_ptr<Communicator> processes = communicator();
   world_ = std::make_unique<World>(
       device_, game_.seed, processes,
       place_evenly(game_.workers, processes->size(), parse_server_place(settings.text("world.server"))));

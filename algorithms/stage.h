@@ -38,7 +38,7 @@ GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t c
 /// What an algorithm plays on: the settings, the world of workers, their data, and the architectures.
 class Stage {
  public:
-  Stage(const Settings& settings, const DataSource& data);
+  Stage(const Settings& settings, const DataSource& data, std::shared_ptr<Communicator> processes = communicator());
 
   const Settings& settings() const { return settings_; }
   const GamePlan& game() const { return game_; }

@@ -84,10 +84,10 @@ nlohmann::json Summary::to_json() const {
 }
 
 struct Trainer::Impl {
-  Impl(const Settings& settings, const DataSource& data)
+  Impl(const Settings& settings, const DataSource& data, std::shared_ptr<Communicator> processes)
       : settings(settings),
         data(data),
-        stage(settings, data),
+        stage(settings, data, std::move(processes)),
         faults(settings, stage.game().workers, settings.integer("run.iterations", 1), stage.game().seed),
         signature(run_signature(settings, stage, data)),
         algorithm(algorithm_kind(settings.text("algorithm.name")).make(stage)),
@@ -293,7 +293,8 @@ struct Trainer::Impl {
   int64_t logged_iteration = 0;
 };
 
-Trainer::Trainer(const Settings& settings, const DataSource& data) : impl_(std::make_unique<Impl>(settings, data)) {}
+Trainer::Trainer(const Settings& settings, const DataSource& data, std::shared_ptr<Communicator> processes)
+    : impl_(std::make_unique<Impl>(settings, data, std::move(processes))) {}
 Trainer::~Trainer() = default;
 
 void Trainer::set_checkpoint_folder(const std::string& folder) { impl_->checkpoint_folder = folder; }

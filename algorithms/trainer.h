@@ -11,6 +11,7 @@
 #include "algorithms/evaluation.h"
 #include "algorithms/faults.h"
 #include "datasets/dataset.h"
+#include "engine/comm/communicator.h"
 #include "engine/settings.h"
 
 namespace agon {
@@ -77,7 +78,8 @@ class Observer {
 class Trainer {
  public:
   /// Builds everything and checks that it fits together, before anything runs. Throws Error(kUsage) or Error(kData).
-  Trainer(const Settings& settings, const DataSource& data);
+  /// The run is shared with the other `processes`.
+  Trainer(const Settings& settings, const DataSource& data, std::shared_ptr<Communicator> processes = communicator());
   ~Trainer();
 
   /// Where checkpoints go; none are written without.
