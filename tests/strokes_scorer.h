@@ -22,9 +22,14 @@ inline const DataSource& strokes() {
   return data;
 }
 
-/// A scorer of strokes, trained once for all tests.
+/// A scorer of strokes, trained once for all tests; under a sanitizer, where nobody asks how well it does, briefly.
 inline Scorer& strokes_scorer() {
-  static Scorer scorer = train_scorer(cpu(), strokes(), {.epochs = 4, .batch = 20});
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int64_t kEpochs = 1;
+#else
+  constexpr int64_t kEpochs = 4;
+#endif
+  static Scorer scorer = train_scorer(cpu(), strokes(), {.epochs = kEpochs, .batch = 20});
   return scorer;
 }
 
