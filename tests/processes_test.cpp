@@ -144,6 +144,19 @@ TEST_F(Losses, TheServersDeathLeavesAGoodCheckpoint) {
   EXPECT_EQ(resumed["traffic"], whole["traffic"]);
 }
 
+TEST_F(Processes, LaunchRefusesWhatItCannotDo) {
+  for (const auto& [words, says] : {std::pair{"--ranks 0 -- train md-gan-ring-mlp", "--ranks is 0"},
+                                    {"--ranks 2 -- plan md-gan-ring-mlp", "only agon train"}}) {
+    const Outcome outcome = run(std::string("agon launch ") + words);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
+  }
+  const Outcome shown = run("agon launch --ranks 3 --print -- train md-gan-ring-mlp");
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("--enable-recovery"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.out.find("-n 3 "), std::string::npos) << shown.out;
+}
+
 TEST_F(Processes, BadInputIsOneSentence) {
   struct Refusal {
     int processes;

@@ -1,4 +1,4 @@
-// agon launch: another agon command in several processes on this machine, by mpirun with the right settings.
+// agon launch: agon train in several processes on this machine, by mpirun with the right settings.
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +66,9 @@ void run_and_wait(std::vector<std::string>& line) {
 void launch(const LaunchArguments& arguments) {
   if (arguments.ranks < 1)
     fail(Fault::kUsage, "--ranks is {}, expected the number of processes, at least 1", arguments.ranks);
+  if (arguments.words.front() != "train")
+    fail(Fault::kUsage, "agon launch was asked for \"agon {}\", but only agon train runs in several processes",
+         arguments.words.front());
   std::error_code error;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
   std::vector<std::string> line = {
@@ -96,9 +99,9 @@ void launch(const LaunchArguments& arguments) {
 
 void add_launch(CLI::App& program) {
   const auto arguments = std::make_shared<LaunchArguments>();
-  CLI::App* command = program.add_subcommand("launch", "Runs a command in several processes on this machine (MPI)");
+  CLI::App* command = program.add_subcommand("launch", "Runs agon train in several processes on this machine (MPI)");
   command->add_option("--ranks", arguments->ranks, "Processes, at most the workers and a server")->required();
-  command->add_option("COMMAND", arguments->words, "After --: another agon command with its arguments")->required();
+  command->add_option("COMMAND", arguments->words, "After --: train, with its arguments")->required();
   command->add_flag("--print", arguments->print,
                     "Only print the command line, to start it by hand or on more machines");
   command->footer(
