@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
 
 #include "engine/comm/communicator.h"
@@ -56,6 +57,11 @@ Summary train_into(const std::string& folder, const Settings& settings, const Da
   trainer.set_checkpoint_folder(RunFolder::checkpoints_of(folder));
   if (resumes && !trainer.resume() && first && !quiet)
     fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n", folder);
+  if (first && !quiet && std::getenv("OMPI_COMM_WORLD_SIZE") && !std::getenv("OMPI_MCA_orte_enable_recovery") &&
+      communicator()->size() > 1)
+    fmt::print(stderr,
+               "agon: mpirun will end the run if a process dies; with mpirun --enable-recovery, or agon launch, "
+               "the others go on\n");
   if (first) trainer.observe(record);
   if (first && !quiet) {
     const auto progress = std::make_shared<Progress>();
