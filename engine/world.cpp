@@ -61,6 +61,10 @@ int64_t World::replica_of(int64_t worker) const {
   return found == here_.end() ? -1 : found - here_.begin();
 }
 
+int64_t World::host_of(int64_t worker) const {
+  return std::find(hosts_.begin(), hosts_.end(), worker) - hosts_.begin();
+}
+
 void World::set_living(std::vector<int64_t> living) {
   living_ = std::move(living);
   set_hosts(living_);
@@ -153,8 +157,8 @@ void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& li
       if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer, wire));
 }
 
-void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
-                          const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats, MessageKind kind) {
+void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Neighbours& neighbours,
+                          int64_t model_floats, MessageKind kind) {
   for (size_t r = 0; r < living.size(); ++r)
     for (int64_t other : neighbours[r])
       if (other != static_cast<int64_t>(r))
@@ -484,16 +488,51 @@ std::vector<float> World::fetch_array(const Fleet::Arena& arena) const {
 
 void World::copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, int64_t target) const {
   Wire wire(*device_, *processes_);
-  const auto move = [&](auto* data, int64_t count) {
-    wire.move(rank_of(from), source < 0 ? nullptr : data + source * count, rank_of(to),
-              target < 0 ? nullptr : data + target * count, static_cast<size_t>(count) * sizeof(*data));
-  };
-  for (const Fleet::Arena& arena : models.arenas()) move(arena.data, arena.count);
-  if (models.trains()) move(models.step_block().data, 1), move(models.learning_rate_block().data, 1);
+  move_model(wire, models, rank_of(from), source, rank_of(to), target);
   wire.run();
 }
 
-void World::exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind) {
+void World::move_model(Wire& wire, Fleet& models, int from, int64_t source, int to, int64_t target) {
+  const auto move = [&](auto* data, int64_t count) {
+    wire.move(from, source < 0 ? nullptr : data + source * count, to, target < 0 ? nullptr : data + target * count,
+              static_cast<size_t>(count) * sizeof(*data));
+  };
+  for (const Fleet::Arena& arena : models.arenas()) move(arena.data, arena.count);
+  if (models.trains()) move(models.step_block().data, 1), move(models.learning_rate_block().data, 1);
+}
+
+std::vector<int64_t> World::guests(const Neighbours& neighbours, int rank) const {
+  std::vector<int64_t> list;
+  for (size_t r = 0; r < hosts_.size(); ++r)
+    if (rank_of(hosts_[r]) == rank)
+      for (int64_t other : neighbours[r])
+        if (host_rank(other) != rank) list.push_back(hosts_[static_cast<size_t>(other)]);
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  return list;
+}
+
+void World::invite(const Neighbours& neighbours, Fleet& models) const {
+  Wire wire(*device_, *processes_);
+  for (int to = 0; to < processes_->size(); ++to)
+    for (int64_t place = std::ssize(here_); const int64_t guest : guests(neighbours, to))
+      move_model(wire, models, rank_of(guest), replica_of(guest), to, place++);
+  wire.run();
+}
+
+World::Neighbours World::replicas_of(const Neighbours& neighbours) const {
+  std::vector<int64_t> known = here_;
+  for (const int64_t guest : guests(neighbours)) known.push_back(guest);
+  Neighbours own;
+  for (const int64_t worker : here_) {
+    std::vector<int64_t>& list = own.emplace_back(neighbours[static_cast<size_t>(host_of(worker))]);
+    for (int64_t& other : list)
+      other = std::find(known.begin(), known.end(), hosts_[static_cast<size_t>(other)]) - known.begin();
+  }
+  return own;
+}
+
+void World::exchange(const Fleet& models, const Neighbours& neighbours, MessageKind kind) {
   int64_t model_floats = 0;
   for (const Fleet::Arena& arena : models.arenas()) model_floats += arena.count;
   std::vector<Transfer> sent;
