@@ -21,6 +21,13 @@ Batch Batch::first(int64_t replicas) const {
   return batch;
 }
 
+Batch Batch::only(int64_t replica) const {
+  Batch batch = first(replica < 0 ? 0 : 1);
+  if (replica > 0) batch.x.data += replica * x.stride;
+  if (replica > 0 && y) batch.y.data += replica * y.stride;
+  return batch;
+}
+
 BatchBuffer::BatchBuffer(std::shared_ptr<Device> device, int64_t replicas, int64_t batch, Shape shape, bool labelled)
     : x_(device, replicas, batch, shape) {
   if (labelled) y_ = LabelBuffer(device, replicas, batch);
@@ -265,6 +272,31 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
                                 .out = sums.block(),
                                 .matrix = rows,
                                 .tolerate = merge.tolerate});
+}
+
+void World::deal_to(int64_t n, const Batch& batch, bool labelled, const Batch& to) {
+  Wire wire(*device_, *processes_);
+  wire.move(placement_.server, batch.x.data, rank_of(n), to.x.data,
+            static_cast<size_t>(to.x.size_per_replica() * kFloatBytes));
+  if (labelled)
+    wire.move(placement_.server, batch.y.data, rank_of(n), to.y.data, static_cast<size_t>(to.x.batch * kLabelBytes));
+  wire.run();
+  std::vector<Transfer> sent;
+  plan_deal(sent, {n}, to.x.batch, to.x.shape, labelled);
+  record_all(ledger_, sent);
+}
+
+Tensor World::collect_from(int64_t n, const Tensor& feedback) {
+  std::vector<Transfer> sent;
+  plan_collect(sent, {n}, feedback.batch, feedback.shape);
+  record_all(ledger_, sent);
+  if (rank_of(n) == placement_.server) return feedback;
+  const int64_t floats = feedback.size_per_replica();
+  if (serves() && staging_.size() < floats) staging_ = Buffer<float>(device_, floats);
+  Wire wire(*device_, *processes_);
+  wire.move(rank_of(n), feedback.data, placement_.server, staging_.data(), static_cast<size_t>(floats * kFloatBytes));
+  wire.run();
+  return serves() ? Tensor{staging_.data(), 1, feedback.batch, feedback.shape, floats} : feedback;
 }
 
 namespace {

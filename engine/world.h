@@ -22,6 +22,8 @@ struct Batch {
   Batch as_replicas(int64_t replicas) const;
   /// The first `replicas` replicas.
   Batch first(int64_t replicas) const;
+  /// One replica alone; -1: none.
+  Batch only(int64_t replica) const;
 };
 
 /// Device memory for a Batch of up to `replicas` replicas.
@@ -114,6 +116,10 @@ class World {
   void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches) {
     collect(feedback, shift, scale, sums, batches, Collection{});
   }
+  /// deal() with worker `n` alone, of a single batch [1, b, ...], which arrives in `to` where the worker is.
+  void deal_to(int64_t n, const Batch& batch, bool labelled, const Batch& to);
+  /// collect() from worker `n` alone: its feedback F_n [1, b, ...], at the server until the next that is collected.
+  Tensor collect_from(int64_t n, const Tensor& feedback);
   /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`. Moments that travel
   /// are mixed and counted as the weights are; moments that are reset are those of the models that changed. With `wire`
   /// kBf16 all models, as they are sent and as they come back, are rounded to 16 bits a number.

@@ -54,6 +54,8 @@ TEST_F(Processes, GiveTheBitsOfOne) {
         Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""},
         Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6"},
         Row{"ren-parallel-strokes-mlp", pictures + "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"},
+        Row{"md-gan-async-ring-mlp", "--set algorithm.swap_epochs=0.01 --set algorithm.swap_moments=travel"},
+        Row{"md-gan-async-strokes-mlp", pictures},
         Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3"},
         Row{"lipizzaner-ring-mlp", grid + "--set world.workers=6 --set algorithm.rows=2 --set algorithm.mustangs=true "
                                           "--set algorithm.opponents=neighbourhood "
@@ -77,7 +79,7 @@ TEST_F(Processes, GiveTheBitsOfOne) {
 }
 
 TEST_F(Processes, GoOnInAnotherNumberOfProcesses) {
-  for (const char* preset : {"md-gan-ring-mlp --set algorithm.swap_epochs=0.04",
+  for (const char* preset : {"md-gan-ring-mlp --set algorithm.swap_epochs=0.04", "md-gan-async-ring-mlp",
                              "lipizzaner-ring-mlp --set algorithm.fitness_batches=2 --set data.share=0.02"}) {
     SCOPED_TRACE(preset);
     const std::string start = preset + std::string(" --set world.workers=5 ") + kSmall;
@@ -101,7 +103,7 @@ TEST_F(Processes, BadInputIsOneSentence) {
   };
   for (const Refusal& row :
        {Refusal{4, "train md-gan-ring-mlp --set world.workers=2", 2, "at most 3"},
-        Refusal{2, "train md-gan-async-ring-mlp", 2, "one process only"},
+        Refusal{2, "train md-gan-ring-mlp --set algorithm.error_feedback=true", 2, "for one process"},
         Refusal{2, "train md-gan-ring-mlp --set algorithm.batch=0", 2, "algorithm.batch"},
         Refusal{2, "train md-gan-ring-mlp --data nowhere", 3, "nowhere"},
         Refusal{3,
