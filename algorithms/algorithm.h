@@ -111,6 +111,7 @@ class Algorithm {
     void* data;
     int64_t count;
     bool integers = false;
+    bool of_workers = false;  ///< `count` for each worker here
   };
   virtual std::map<std::string, Array> arrays() { return {}; }
 

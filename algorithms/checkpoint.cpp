@@ -75,6 +75,24 @@ void add_fleet(SafetensorsWriter& writer, const std::string& name, const Fleet& 
   }
 }
 
+/// The same of another array.
+void add_array(SafetensorsWriter& writer, const std::string& name, const Algorithm::Array& array, const World& world) {
+  const bool gathered = world.spread() && array.of_workers;
+  const int64_t count = array.count * (array.of_workers ? std::ssize(world.hosts()) : 1);
+  const auto all = std::make_shared<std::vector<float>>();  // or integers of as many bits
+  if (gathered) *all = world.fetch_array({name, array.count, static_cast<float*>(array.data), /*moment=*/false});
+  const auto write = [&world, name, array, all, gathered, count](const SafetensorsWriter::Sink& sink) {
+    const void* const from = gathered ? all->data() : array.data;
+    if (!array.integers)
+      return stream_floats(world.device(), static_cast<const float*>(from), count, "the " + name, world.iteration(),
+                           sink);
+    std::vector<int32_t> values(static_cast<size_t>(count));
+    world.device().download(values.data(), from, values.size() * sizeof(int32_t));
+    sink(values.data(), values.size() * sizeof(int32_t));
+  };
+  writer.add_streamed(name, array.integers ? "I32" : "F32", {count}, write);
+}
+
 /// One number for each replica that a fleet was made for, wherever it is now.
 template <class T>
 std::vector<T> whole(const std::vector<T>& values, const Fleet& fleet, const World& world) {
@@ -99,22 +117,9 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
     writer.add(name + ".steps", "I32", {std::ssize(step)}, step.data());
     writer.add(name + ".learning_rates", "F32", {std::ssize(rate)}, rate.data());
   }
+  for (const auto& [name, array] : algorithm.arrays()) add_array(writer, name, array, world);
   if (!world.serves()) return "";  // the server's process writes
   make_folder(folder);
-  std::map<std::string, std::vector<int32_t>> integers;
-  for (const auto& [name, array] : algorithm.arrays()) {
-    if (array.integers) {
-      std::vector<int32_t>& values = integers[name];
-      values.resize(static_cast<size_t>(array.count));
-      world.device().download(values.data(), array.data, values.size() * sizeof(int32_t));
-      writer.add(name, "I32", {array.count}, values.data());
-    } else {
-      writer.add_streamed(name, "F32", {array.count}, [&world, array = array, name = name](const auto& sink) {
-        stream_floats(world.device(), static_cast<const float*>(array.data), array.count, "the " + name,
-                      world.iteration(), sink);
-      });
-    }
-  }
   const nlohmann::json description = {{"iteration", world.iteration()},
                                       {"living", world.living()},
                                       {"ledger", world.ledger().entries_json()},
@@ -169,6 +174,20 @@ void read_fleet(const SafetensorsFile& file, const std::string& name, Fleet& fle
   fleet.set_learning_rates(world.spread() ? take(fleet.learning_rates(), rates) : rates);
 }
 
+void read_array(const SafetensorsFile& file, const std::string& name, const Algorithm::Array& array,
+                const World& world) {
+  const auto parts = array.of_workers ? std::ssize(world.hosts()) : 1;
+  const SafeTensor& tensor = file.at(name, array.integers ? "I32" : "F32", {array.count * parts});
+  const size_t bytes = tensor.bytes / static_cast<size_t>(parts);
+  const auto take = [&](int64_t replica, int64_t part) {
+    world.device().upload(static_cast<std::byte*>(array.data) + static_cast<size_t>(replica) * bytes,
+                          static_cast<const std::byte*>(tensor.data) + static_cast<size_t>(part) * bytes, bytes);
+  };
+  if (!array.of_workers) take(0, 0);
+  if (array.of_workers)
+    for (int64_t worker : world.here()) take(world.replica_of(worker), world.host_of(worker));
+}
+
 }  // namespace
 
 std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorithm& algorithm, World& world,
@@ -190,10 +209,7 @@ std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorit
 
       world.set_living(living);
       for (const auto& [name, fleet] : algorithm.fleets()) read_fleet(file, name, *fleet, world);
-      for (const auto& [name, array] : algorithm.arrays()) {
-        const SafeTensor& tensor = file.at(name, array.integers ? "I32" : "F32", {array.count});
-        world.device().upload(array.data, tensor.data, tensor.bytes);
-      }
+      for (const auto& [name, array] : algorithm.arrays()) read_array(file, name, array, world);
       world.set_iteration(description.at("iteration").get<int64_t>());
       world.ledger().restore(description.at("ledger"));
       algorithm.restore(description.at("algorithm"));

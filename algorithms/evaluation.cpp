@@ -225,12 +225,12 @@ Scores Evaluator::evaluate(Generator& generator, int64_t count,
                            const std::function<GeneratorWeights(int64_t index)>& weights,
                            std::span<const GeneratorMixture> mixtures, uint64_t seed, uint64_t iteration) {
   Impl& e = *impl_;
-  if (!e.blank.note.empty()) return e.blank;
   std::vector<Impl::Samples> made;
   for (int64_t i = 0; i < count; ++i) {
-    generator.set(weights(i));
-    made.push_back(e.generate(generator, seed, iteration));
+    generator.set(weights(i));  // even if there are no scores: it may come from another process
+    if (e.blank.note.empty()) made.push_back(e.generate(generator, seed, iteration));
   }
+  if (!e.blank.note.empty()) return e.blank;
   std::vector<Scores> each;
   for (const GeneratorMixture& mixture : mixtures) {
     const HostRandom random(seed, RandomStream::kEvaluation, kServerDraws, iteration, /*draw=*/1);
@@ -251,9 +251,15 @@ bool Evaluator::measures() const { return impl_->scorer || (impl_->real.is_point
 Evaluator::Rows Evaluator::look(Generator& generator, uint64_t seed, uint64_t iteration) {
   Impl& e = *impl_;
   Impl::Samples made = e.generate(generator, seed, iteration);
-  if (e.real.is_points()) return {e.samples, e.shape.size(), std::move(made.points)};
-  Scorer::View view = e.scorer->look(made.pictures, e.samples);
-  return {view.count, view.classes, std::move(view.logits)};
+  Rows rows = blank();
+  rows.values =
+      e.real.is_points() ? std::move(made.points) : std::move(e.scorer->look(made.pictures, e.samples).logits);
+  return rows;
+}
+
+Evaluator::Rows Evaluator::blank() const {
+  const Impl& e = *impl_;
+  return {e.samples, e.real.is_points() ? e.shape.size() : e.scorer->card().classes, {}};
 }
 
 double Evaluator::distance(const Rows& rows) const {

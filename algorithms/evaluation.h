@@ -94,6 +94,7 @@ class Evaluator {
     std::vector<float> values;
   };
   Rows look(Generator& generator, uint64_t seed, uint64_t iteration);
+  Rows blank() const;  ///< count and width of all such rows, without values
   double distance(const Rows& rows) const;
 
   /// Scores pictures (or points) that came from elsewhere: the first score.samples of them, in a fixed random order.

@@ -3,11 +3,13 @@
 //
 // A cell is a worker. It owns a generator u and a discriminator v, and knows copies of its neighbours' as of the last
 // exchange. One iteration is one epoch of every cell. Because all cells exchange at the same time, the copies are the
-// cells' own models, read only while their trained copies change: the neighbourhood of all cells is selection rows over
-// one fleet, and an epoch of the whole grid is one batched program.
+// cells' own models, read only while their trained copies change (or guests, of cells in other processes): the
+// neighbourhood of all cells here is selection rows over one fleet, and an epoch of them is one batched program.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "algorithms/evaluation.h"
 #include "algorithms/lipizzaner_plan.h"
@@ -29,58 +31,40 @@ class Lipizzaner final : public Algorithm {
         world_(stage.world()),
         game_(stage.game()),
         plan_(stage.settings(), game_, stage.shards().mean_size()),
-        generators_(fleet(game_.generator.network, game_.generator_options)),
-        discriminators_(fleet(game_.discriminator, game_.discriminator_options)),
+        generators_(population(game_.generator.network, game_.generator_options)),
+        discriminators_(population(game_.discriminator, game_.discriminator_options)),
         u_(fleet(game_.generator.network, game_.generator_options)),
         v_(fleet(game_.discriminator, game_.discriminator_options)),
         rival_u_(fleet(game_.generator.network, rival(game_.generator_options, /*differentiable=*/false))),
         rival_v_(fleet(game_.discriminator, rival(game_.discriminator_options, /*differentiable=*/true))),
-        noise_(stage.device(), game_.workers, game_.batch, {1, 1, game_.generator.latent}, game_.conditional()),
-        both_(stage.device(), game_.workers, 2 * game_.batch, game_.sample(), game_.conditional()),
-        unused_(stage.device(), game_.workers, game_.batch, game_.discriminator->output()),
-        slopes_(stage.device(), std::ssize(kMustangs) * game_.workers, game_.batch, game_.discriminator->output()),
-        loss_u_(stage.device(), std::ssize(kMustangs) * game_.workers),
-        loss_v_(stage.device(), game_.workers),
+        noise_(stage.device(), N(), game_.batch, {1, 1, game_.generator.latent}, game_.conditional()),
+        both_(stage.device(), N(), 2 * game_.batch, game_.sample(), game_.conditional()),
+        unused_(stage.device(), N(), game_.batch, game_.discriminator->output()),
+        slopes_(stage.device(), std::ssize(kMustangs) * N(), game_.batch, game_.discriminator->output()),
+        loss_u_(stage.device(), std::ssize(kMustangs) * N()),
+        loss_v_(stage.device(), N()),
         moment_(stage.device(), 1),
-        first_cell_(stage.device(), game_.workers),
-        exhibit_(stage.device(), game_.generator, generator(0)) {}
+        first_cell_(stage.device(), N()) {
+    if (N() > 0) exhibit_.emplace(stage.device(), game_.generator, own_generator(0));
+  }
 
   void iterate() override {
     begin_epoch();
-
-    // Every pair of a neighbourhood plays on the cell's sample S of real data; a tournament picks u and v to train.
-    const Fitness before = play_neighbourhoods();
-    const std::vector<int64_t> picked_u = pick(before.u, kTournamentG), picked_v = pick(before.v, kTournamentD);
-    world_.select(generators_, u_, replicas(picked_u), /*with_moments=*/true);
-    world_.select(discriminators_, v_, replicas(picked_v), /*with_moments=*/true);
-
-    // SGD, of the two picked against each other or random others of the neighbourhood, and Gaussian steps of their
-    // learning rates.
-    const Rates rates_u = mutate_rates(u_, game_.generator_options, kRateG);
-    const Rates rates_v = mutate_rates(v_, game_.discriminator_options, kRateD);
-    for (int64_t t = 0; t < plan_.batches; ++t) {
-      train_generators(t, rates_u, picked_v);
-      if (t % (options().skip + 1) == 0) train_discriminators(t, rates_v, picked_u);
-    }
-
-    // The trained one takes the cell's place if it does strictly better than its present holder.
-    replace(before, play_trained());
+    if (N() > 0) coevolve();
     exchange();
     evolve_mixtures();
     add_up_losses();
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
-  int64_t generators() const override { return generators_.replicas(); }
-  GeneratorWeights generator(int64_t index) const override {
-    return {generators_.replica_weights(index), generators_.replica_state(index)};
-  }
+  int64_t generators() const override { return world_.models(generators_); }
+  GeneratorWeights generator(int64_t index) const override { return world_.fetch(generators_, index); }
   /// Each cell's mixture of its neighbourhood's generators.
   std::vector<GeneratorMixture> mixtures() const override {
     std::vector<GeneratorMixture> list;
     for (int64_t cell : world_.living()) {
       list.push_back(mixture(cell));
-      for (int64_t& member : list.back().members) member = world_.replica_of(member);
+      for (int64_t& member : list.back().members) member = world_.host_of(member);
     }
     return list;
   }
@@ -110,7 +94,7 @@ class Lipizzaner final : public Algorithm {
     return mean;
   }
   void worker_lost(int64_t worker) override {
-    if (generators_.replicas() == 1) return;  // the last one's models stay, to be looked at
+    if (world_.size() == 1) return;  // the last one's models stay, to be looked at
     for (const auto& [name, fleet] : fleets()) remove_worker(world_, *fleet, worker);
     for (Fleet* fleet : work_fleets()) fleet->set_replicas(generators_.replicas());
     mixtures_.erase(worker);
@@ -121,21 +105,58 @@ class Lipizzaner final : public Algorithm {
   }
 
  private:
-  using Table = std::vector<std::vector<double>>;  // [cell][member of its neighbourhood]
+  using Table = std::vector<std::vector<double>>;  // [cell here][member of its neighbourhood]
   /// Mean losses: of the generators and the discriminators of each neighbourhood, lower is better.
   struct Fitness {
     Table u, v;
   };
-  using Rates = Buffer<float>;  // [batches, N]
+  using Rates = Buffer<float>;                   // [batches, N]
+  using MixtureWeights = std::array<double, 5>;  // of a neighbourhood
+
+  /// An epoch of the cells here.
+  void coevolve() {
+    // Every pair of a neighbourhood plays on the cell's sample S of real data; a tournament picks u and v to train.
+    const Fitness before = play_neighbourhoods();
+    const std::vector<int64_t> picked_u = pick(before.u, kTournamentG), picked_v = pick(before.v, kTournamentD);
+    world_.select(generators_, u_, replicas(picked_u), /*with_moments=*/true);
+    world_.select(discriminators_, v_, replicas(picked_v), /*with_moments=*/true);
+
+    // SGD, of the two picked against each other or random others of the neighbourhood, and Gaussian steps of their
+    // learning rates.
+    const Rates rates_u = mutate_rates(u_, game_.generator_options, kRateG);
+    const Rates rates_v = mutate_rates(v_, game_.discriminator_options, kRateD);
+    for (int64_t t = 0; t < plan_.batches; ++t) {
+      train_generators(t, rates_u, picked_v);
+      if (t % (options().skip + 1) == 0) train_discriminators(t, rates_v, picked_u);
+    }
+
+    // The trained one takes the cell's place if it does strictly better than its present holder.
+    replace(before, play_trained());
+  }
 
   const LipizzanerOptions& options() const { return plan_.options; }
-  int64_t N() const { return world_.size(); }
+  int64_t N() const { return std::ssize(world_.here()); }  ///< cells here
+  GeneratorWeights own_generator(int64_t r) const {
+    return {generators_.replica_weights(r), generators_.replica_state(r)};
+  }
 
-  Fleet fleet(std::shared_ptr<const Network> network, FleetOptions options) const {
-    options.replicas = game_.workers;
+  /// A network for each of `cells`.
+  Fleet fleet(std::shared_ptr<const Network> network, FleetOptions options, const std::vector<int64_t>& cells) const {
+    options.replicas = std::ssize(cells);
     options.split = game_.workers == 1;
     if (plan_.options.as_shipped) options.same_start = true;  // all cells have the same seed
-    return Fleet(stage_.device(), std::move(network), options);
+    return Fleet(stage_.device(), std::move(network), options, cells);
+  }
+  Fleet fleet(std::shared_ptr<const Network> network, const FleetOptions& options) const {
+    return fleet(std::move(network), options, world_.here());
+  }
+  /// With room for guests.
+  Fleet population(std::shared_ptr<const Network> network, const FleetOptions& options) const {
+    std::vector<int64_t> cells = world_.here();
+    for (int64_t guest : world_.guests(plan_.options.neighbourhoods(world_.living()))) cells.push_back(guest);
+    Fleet all = fleet(std::move(network), options, cells);
+    all.set_replicas(N());
+    return all;
   }
   static FleetOptions rival(FleetOptions options, bool differentiable) {
     options.trains = false, options.differentiable = differentiable;
@@ -146,7 +167,9 @@ class Lipizzaner final : public Algorithm {
   void begin_epoch() {
     now_ = static_cast<uint64_t>(world_.iteration()) << 24;
     moment_.set(std::span<const uint64_t>(&now_, 1));
-    neighbourhoods_ = options().neighbourhoods(world_.living());
+    const World::Neighbours all = options().neighbourhoods(world_.living());
+    for (const auto& [name, fleet] : fleets()) world_.invite(all, *fleet);
+    neighbourhoods_ = world_.replicas_of(all);
     kinds_.clear();
     for (int64_t r = 0; r < N(); ++r) {
       HostRandom random = host_random(r, kLoss);
@@ -164,7 +187,7 @@ class Lipizzaner final : public Algorithm {
   }
   HostRandom host_random(int64_t replica, Draw draw) const {
     return HostRandom(game_.seed, RandomStream::kAlgorithm,
-                      static_cast<uint32_t>(world_.living()[static_cast<size_t>(replica)]), now_, draw);
+                      static_cast<uint32_t>(world_.here()[static_cast<size_t>(replica)]), now_, draw);
   }
 
   /// G(z) of every cell, on fresh noise.
@@ -201,11 +224,8 @@ class Lipizzaner final : public Algorithm {
     for (const auto& all : neighbourhoods_) rows.push_back(i < std::ssize(all) ? all[static_cast<size_t>(i)] : all[0]);
     return rows;
   }
-  int64_t largest_neighbourhood() const {
-    size_t largest = 0;
-    for (const auto& all : neighbourhoods_) largest = std::max(largest, all.size());
-    return static_cast<int64_t>(largest);
-  }
+  /// As many games are played in each cell.
+  int64_t largest_neighbourhood() const { return plan_.largest_neighbourhood(world_.living()); }
 
   // ---- Fitness ------------------------------------------------------------------------------------------------------
 
@@ -305,8 +325,9 @@ class Lipizzaner final : public Algorithm {
     world_.select(v_, discriminators_, rows_v, true);
   }
   void exchange() {
-    world_.exchange(generators_, neighbourhoods_, MessageKind::kGenerators);
-    world_.exchange(discriminators_, neighbourhoods_, MessageKind::kDiscriminators);
+    const World::Neighbours all = options().neighbourhoods(world_.living());
+    world_.exchange(generators_, all, MessageKind::kGenerators);
+    world_.exchange(discriminators_, all, MessageKind::kDiscriminators);
     for (const Transfer& control : plan_.controls(world_.living())) world_.ledger().record(control);
   }
 
@@ -365,7 +386,6 @@ class Lipizzaner final : public Algorithm {
     }
     u_.backward(rival_v_.backward(Grads::kInput), Grads::kParams);
     u_.step(1.0 / static_cast<double>(game_.batch));
-    judged_ += N();
     next_moment();
   }
   /// All three losses, of which each cell takes the gradient of its own.
@@ -404,7 +424,6 @@ class Lipizzaner final : public Algorithm {
     world_.device().run(on_fake);
     v_.backward(Grads::kParams);
     v_.step();
-    learned_ += N();
     next_moment();
   }
   /// Of real data; the authors' cells all read the same batches.
@@ -415,10 +434,11 @@ class Lipizzaner final : public Algorithm {
   }
   void add_up_losses() {
     const std::vector<float> u = loss_u_.host(), v = loss_v_.host();
-    for (int64_t r = 0; r < N(); ++r) {
-      sum_u_ += u[static_cast<size_t>(kinds_[static_cast<size_t>(r)] * N() + r)];
-      sum_v_ += v[static_cast<size_t>(r)];
-    }
+    std::vector<float> own;
+    for (int64_t r = 0; r < N(); ++r) own.push_back(u[static_cast<size_t>(kinds_[static_cast<size_t>(r)] * N() + r)]);
+    for (float sum : world_.gather(own)) sum_u_ += sum;
+    for (float sum : world_.gather(v)) sum_v_ += sum;
+    judged_ += world_.size() * plan_.batches, learned_ += world_.size() * plan_.discriminator_steps();
     loss_u_.set(std::vector<float>(u.size(), 0.f));
     loss_v_.set(std::vector<float>(v.size(), 0.f));
   }
@@ -431,39 +451,54 @@ class Lipizzaner final : public Algorithm {
     const auto known = mixtures_.find(cell);
     return with_members(known == mixtures_.end() ? GeneratorMixture{{}, {}, cell} : known->second, members);
   }
-  /// A (1+1) evolution strategy: a child of each cell's weights takes their place if its samples are strictly closer to
-  /// real data. Every generator's samples are drawn once; a mixture takes from each in proportion to its weight.
+  /// Every generator's samples are drawn once, where it is; a mixture takes from each in proportion to its weight.
   void evolve_mixtures() {
     if (!evaluator_) return;
-    std::vector<Evaluator::Rows> samples;
+    const Evaluator::Rows blank = evaluator_->blank();
+    std::vector<float> samples;  // [cell][count][width]
+    samples.reserve(static_cast<size_t>(N() * blank.count * blank.width));
     for (int64_t r = 0; r < N(); ++r) {
-      exhibit_.set(generator(r));
-      samples.push_back(evaluator_->look(exhibit_, game_.seed, now_));
+      exhibit_->set(own_generator(r));
+      const Evaluator::Rows rows = evaluator_->look(*exhibit_, game_.seed, now_);
+      samples.insert(samples.end(), rows.values.begin(), rows.values.end());
     }
-    for (int64_t r = 0; r < N(); ++r) {
-      const int64_t cell = world_.living()[static_cast<size_t>(r)];
-      HostRandom random = host_random(r, kMixture);
-      GeneratorMixture parent = mixture(cell), child = parent;
-      child.weights = mutated_weights(parent.weights, options().mixture_sigma, random);
-      const auto distance = [&](const GeneratorMixture& mixture) {
-        Evaluator::Rows rows{samples.front().count, samples.front().width, {}};
-        const std::vector<size_t> from = sampled_members(mixture, rows.count, random);
-        for (size_t i = 0; i < from.size(); ++i) {
-          const auto& source = samples[static_cast<size_t>(world_.replica_of(mixture.members[from[i]]))].values;
-          const auto begin = source.begin() + static_cast<std::ptrdiff_t>(i) * rows.width;
-          rows.values.insert(rows.values.end(), begin, begin + rows.width);
-        }
-        return evaluator_->distance(rows);
-      };
-      mixtures_[cell] = distance(child) < distance(parent) ? child : parent;
+    samples = world_.gather(std::move(samples), blank.count * blank.width);
+    std::vector<MixtureWeights> evolved;
+    for (int64_t r = 0; r < N(); ++r) evolved.push_back(evolve_mixture(r, samples));
+    evolved = world_.gather(std::move(evolved));
+    for (int64_t cell : world_.living()) {
+      GeneratorMixture& now = mixtures_[cell] = mixture(cell);
+      std::copy_n(evolved[static_cast<size_t>(world_.host_of(cell))].begin(), now.weights.size(), now.weights.begin());
     }
+  }
+  /// A (1+1) evolution strategy: a child of a cell's weights takes their place if its samples are strictly closer to
+  /// real data.
+  MixtureWeights evolve_mixture(int64_t r, const std::vector<float>& samples) const {
+    HostRandom random = host_random(r, kMixture);
+    const GeneratorMixture parent = mixture(world_.here()[static_cast<size_t>(r)]);
+    GeneratorMixture child = parent;
+    child.weights = mutated_weights(parent.weights, options().mixture_sigma, random);
+    const auto distance = [&](const GeneratorMixture& mixture) {
+      Evaluator::Rows rows = evaluator_->blank();
+      const std::vector<size_t> from = sampled_members(mixture, rows.count, random);
+      for (int64_t i = 0; i < rows.count; ++i) {
+        const int64_t source = world_.host_of(mixture.members[from[static_cast<size_t>(i)]]);
+        const auto begin = samples.begin() + (source * rows.count + i) * rows.width;
+        rows.values.insert(rows.values.end(), begin, begin + rows.width);
+      }
+      return evaluator_->distance(rows);
+    };
+    const GeneratorMixture& better = distance(child) < distance(parent) ? child : parent;
+    MixtureWeights weights{};
+    std::copy(better.weights.begin(), better.weights.end(), weights.begin());
+    return weights;
   }
 
   Stage& stage_;
   World& world_;
   const GamePlan& game_;
   const LipizzanerPlan plan_;
-  Fleet generators_, discriminators_;  // [N] the cells' own, which their neighbours have copies of
+  Fleet generators_, discriminators_;  // [N] the cells' own, which their neighbours have copies of, then guests
   Fleet u_, v_;                        // [N] the pair that each cell trains
   Fleet rival_u_, rival_v_;            // [N] an opponent for each cell, held fixed
   BatchBuffer noise_, both_;           // [N, b] z; [N, 2b] real, then generated
@@ -471,13 +506,13 @@ class Lipizzaner final : public Algorithm {
   Buffer<float> loss_u_, loss_v_;      // [3 N] by Mustangs' losses, [N]: sums of this epoch
   Buffer<uint64_t> moment_;            // [1]
   Buffer<uint32_t> first_cell_;        // [N] zeros
-  Generator exhibit_;
+  std::optional<Generator> exhibit_;   // where there are cells
   Evaluator* evaluator_ = nullptr;
   std::map<int64_t, GeneratorMixture> mixtures_;  // by cell
   // Of the present epoch.
   uint64_t now_ = 0;
-  std::vector<std::vector<int64_t>> neighbourhoods_;  // replicas
-  std::vector<int64_t> kinds_;                        // of Mustangs' losses
+  World::Neighbours neighbourhoods_;  // of the cells here, as replicas
+  std::vector<int64_t> kinds_;        // of Mustangs' losses
   // Since losses() was called.
   double sum_u_ = 0, sum_v_ = 0;
   int64_t learned_ = 0, judged_ = 0;
@@ -511,7 +546,8 @@ const AlgorithmRegistration registration{
      [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
        return std::make_unique<LipizzanerPlan>(settings, game, mean_shard);
      },
-     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<Lipizzaner>(stage); }}};
+     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<Lipizzaner>(stage); },
+     /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

@@ -35,9 +35,9 @@ struct LipizzanerOptions {
            "algorithm.as_shipped has no data partition; expected data.partition = \"diet\" and data.share = 1");
   }
 
-  /// Neighbourhoods of the living cells, as replicas: members[r] begins with r itself.
-  std::vector<std::vector<int64_t>> neighbourhoods(const std::vector<int64_t>& living) const {
-    std::vector<std::vector<int64_t>> all;
+  /// Neighbourhoods of the living cells, as numbers among them: members[r] begins with r itself.
+  World::Neighbours neighbourhoods(const std::vector<int64_t>& living) const {
+    World::Neighbours all;
     for (int64_t cell : living) {
       all.push_back(torus.neighbourhood(cell, living, as_shipped));
       for (int64_t& member : all.back())
@@ -72,13 +72,12 @@ class LipizzanerPlan final : public LocalPlan {
   std::vector<Phase> phases(int64_t, const std::vector<int64_t>& living) const override {
     const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
     const int64_t b = game_.batch, s = largest_neighbourhood(living), S = options.fitness_batches;
-    const int64_t steps_D = (batches + options.skip) / (options.skip + 1);
     Phase epoch{.workers = {{G, b, (s + 2) * s * S},
                             {D, b, (s * (s + 3) + 1) * S},
                             {G, b, batches, Grads::kParams},
                             {D, b, batches, Grads::kInput},
-                            {G, b, steps_D},
-                            {D, 2 * b, steps_D, Grads::kParams}},
+                            {G, b, discriminator_steps()},
+                            {D, 2 * b, discriminator_steps(), Grads::kParams}},
                 .who = living};
     const auto neighbours = options.neighbourhoods(living);
     World::plan_exchange(epoch.messages, living, neighbours, generator_floats(true), MessageKind::kGenerators);
@@ -92,16 +91,15 @@ class LipizzanerPlan final : public LocalPlan {
     for (Transfer& transfer : list) transfer.bytes = kControlBytes;
     return list;
   }
-
-  const LipizzanerOptions options;
-  const int64_t batches;  // in an epoch
-
- private:
+  int64_t discriminator_steps() const { return (batches + options.skip) / (options.skip + 1); }  // in an epoch
   int64_t largest_neighbourhood(const std::vector<int64_t>& living) const {
     size_t largest = 0;
     for (const auto& members : options.neighbourhoods(living)) largest = std::max(largest, members.size());
     return static_cast<int64_t>(largest);
   }
+
+  const LipizzanerOptions options;
+  const int64_t batches;  // in an epoch
 };
 
 }  // namespace agon

@@ -135,8 +135,8 @@ class MdGanAsync final : public Algorithm {
         rate_(game_.generator_options.optimiser.learning_rate),
         server_(stage, Place::kServer, {.batch = game_.batch}),
         workers_(stage),
-        judged_(stage.device(), game_.workers, game_.batch, game_.sample(), game_.conditional()),
-        learnt_(stage.device(), game_.workers, game_.batch, game_.sample(), game_.conditional()) {}
+        judged_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()),
+        learnt_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()) {}
 
   void iterate() override {
     const int64_t i = world_.iteration();
@@ -146,19 +146,20 @@ class MdGanAsync final : public Algorithm {
     // Worker n, whose feedback arrives now: L learning iterations on its X^(d), then F_n on its X^(g).
     const int64_t n = plan_.arrival(i).worker, dealt = plan_.arrival(i).dealt, turn = plan_.arrival(i).turn;
     {
-      const Focus only(workers_.fleet(), n, 1);
+      const Focus only(workers_.fleet(), world_.replica_of(n));
       Tensor feedback;
       at(turn, [&] {
         copy(world_.device(), part(learnt_, n), workers_.generated());
         workers_.learn();
         feedback = workers_.feedback(part(judged_, n));
       });
-      record([&](auto& sent) { World::plan_collect(sent, {n}, game_.batch, game_.sample()); });
+      feedback = world_.collect_from(n, feedback);
 
       // Server: the gradient at the present weights, for the noise that the worker's X^(g) was generated from.
       at(dealt, [&] { server_.generate_as(n, kJudged); });
       const double slower = std::pow(1.0 + static_cast<double>(plan_.staleness(i)), alpha_);
-      server_.fleet().set_learning_rates({static_cast<float>(rate_ / slower)});
+      server_.fleet().set_learning_rates(
+          std::vector<float>(static_cast<size_t>(server_.fleet().replicas()), static_cast<float>(rate_ / slower)));
       server_.learn(feedback, 1.0 / static_cast<double>(game_.batch));
     }
 
@@ -180,9 +181,10 @@ class MdGanAsync final : public Algorithm {
     std::map<std::string, Array> list;
     for (const BatchBuffer* dealt : {&judged_, &learnt_}) {
       const std::string name = dealt == &judged_ ? "judged" : "learnt";
-      const Batch all = dealt->view(game_.workers);
-      list[name] = {all.x.data, game_.workers * all.x.size_per_replica()};
-      if (all.y) list[name + " labels"] = {all.y.data, game_.workers * all.y.batch, /*integers=*/true};
+      const Batch all = dealt->view(workers_.fleet().replicas());
+      list[name] = {all.x.data, all.x.size_per_replica(), /*integers=*/false, /*of_workers=*/true};
+      if (game_.conditional())
+        list[name + " labels"] = {all.y.data, all.y.batch, /*integers=*/true, /*of_workers=*/true};
     }
     return list;
   }
@@ -193,19 +195,8 @@ class MdGanAsync final : public Algorithm {
  private:
   /// X^(g) and X^(d) for worker n, from the present weights.
   void deal(int64_t n) {
-    copy(world_.device(), server_.generate_as(n, kJudged), part(judged_, n));
-    copy(world_.device(), server_.generate_as(n, kLearnt), part(learnt_, n));
-    record([&](auto& sent) {
-      for (int batch = 0; batch < 2; ++batch)
-        World::plan_deal(sent, {n}, game_.batch, game_.sample(), game_.conditional());
-    });
-  }
-
-  template <class Plan>
-  void record(Plan plan) {
-    std::vector<Transfer> sent;
-    plan(sent);
-    for (const Transfer& transfer : sent) world_.ledger().record(transfer);
+    world_.deal_to(n, server_.generate_as(n, kJudged), game_.conditional(), part(judged_, n));
+    world_.deal_to(n, server_.generate_as(n, kLearnt), game_.conditional(), part(learnt_, n));
   }
 
   /// Everybody counts iterations of its own: draws are those of `iteration` while `work` is done.
@@ -217,12 +208,8 @@ class MdGanAsync final : public Algorithm {
     world_.set_iteration(now);
   }
 
-  Batch part(const BatchBuffer& all, int64_t n) const {
-    Batch batch = all.view(game_.workers);
-    batch.x.data += n * batch.x.stride, batch.x.replicas = 1;
-    if (batch.y) batch.y.data += n * batch.y.stride, batch.y.replicas = 1;
-    return batch;
-  }
+  /// What worker n has, where it is.
+  Batch part(const BatchBuffer& all, int64_t n) const { return all.view(1).only(world_.replica_of(n)); }
 
   static constexpr uint32_t kJudged = 0, kLearnt = 1;  // draws of a worker's two batches
 
@@ -232,7 +219,7 @@ class MdGanAsync final : public Algorithm {
   const double alpha_, rate_;
   Generators server_;
   Discriminators workers_;
-  BatchBuffer judged_, learnt_;  // [N, b]: X^(g) and X^(d) that every worker holds
+  BatchBuffer judged_, learnt_;  // [workers here, b]: X^(g) and X^(d) that they hold
 };
 
 const AlgorithmRegistration registration{
@@ -248,7 +235,8 @@ const AlgorithmRegistration registration{
      [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
        return std::make_unique<AsyncPlan>(settings, game, mean_shard);
      },
-     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<MdGanAsync>(stage); }}};
+     [](Stage& stage) -> std::unique_ptr<Algorithm> { return std::make_unique<MdGanAsync>(stage); },
+     /*spreads=*/true}};
 
 }  // namespace
 }  // namespace agon

@@ -89,7 +89,7 @@ void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
     op.logits = logits.rows(begin, b).block();
     op.labels = batch.y.block();
     op.dlogits = gradient.rows(begin, b).block();
-    op.loss = {loss_.data(), 1};
+    op.loss = {loss_.data() + fleet_.first(), 1};
     op.scale = 1.f / static_cast<float>(b);
     stage_.world().device().run(op);
   };
@@ -109,7 +109,7 @@ Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
   op.logits = fleet_.forward(fake.x, {.key = key(RandomStream::kDropout, game.local_steps + draw)}).block();
   op.labels = fake.y.block();
   op.dlogits = fleet_.output_gradient().block();
-  op.loss = {generator_loss_.data(), 1};
+  op.loss = {generator_loss_.data() + fleet_.first(), 1};
   stage_.world().device().run(op);
   return fleet_.backward(Grads::kInput);
 }

@@ -388,7 +388,7 @@ void Fleet::set_replicas(int64_t replicas) {
 
 Focus::Focus(Fleet& fleet, int64_t first, int64_t count)
     : fleet_(fleet), first_before_(fleet.first_), replicas_before_(fleet.replicas_) {
-  if (first < 0 || count < 1 || first + count > first_before_ + replicas_before_)
+  if (first < 0 || count < 0 || first + count > first_before_ + replicas_before_)
     fail(Fault::kUsage, "replicas {} to {} were asked for, but the fleet has {}", first, first + count - 1,
          replicas_before_);
   fleet.first_ = first, fleet.replicas_ = count;

@@ -151,6 +151,8 @@ class Fleet {
 class Focus {
  public:
   Focus(Fleet& fleet, int64_t first, int64_t count);
+  /// On one replica; -1: on none, and passes do nothing.
+  Focus(Fleet& fleet, int64_t replica) : Focus(fleet, replica < 0 ? 0 : replica, replica < 0 ? 0 : 1) {}
   ~Focus();
   Focus(const Focus&) = delete;
   Focus& operator=(const Focus&) = delete;

@@ -21,6 +21,13 @@ Batch Batch::first(int64_t replicas) const {
   return batch;
 }
 
+Batch Batch::only(int64_t replica) const {
+  Batch batch = first(replica < 0 ? 0 : 1);
+  if (replica > 0) batch.x.data += replica * x.stride;
+  if (replica > 0 && y) batch.y.data += replica * y.stride;
+  return batch;
+}
+
 BatchBuffer::BatchBuffer(std::shared_ptr<Device> device, int64_t replicas, int64_t batch, Shape shape, bool labelled)
     : x_(device, replicas, batch, shape) {
   if (labelled) y_ = LabelBuffer(device, replicas, batch);
@@ -59,6 +66,10 @@ World::World(std::shared_ptr<Device> device, uint64_t seed, std::shared_ptr<Comm
 int64_t World::replica_of(int64_t worker) const {
   const auto found = std::find(here_.begin(), here_.end(), worker);
   return found == here_.end() ? -1 : found - here_.begin();
+}
+
+int64_t World::host_of(int64_t worker) const {
+  return std::find(hosts_.begin(), hosts_.end(), worker) - hosts_.begin();
 }
 
 void World::set_living(std::vector<int64_t> living) {
@@ -153,8 +164,8 @@ void World::plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& li
       if (sends[j]) plan.push_back(model_transfer(model_floats, kind, living[j], kServer, wire));
 }
 
-void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
-                          const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats, MessageKind kind) {
+void World::plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Neighbours& neighbours,
+                          int64_t model_floats, MessageKind kind) {
   for (size_t r = 0; r < living.size(); ++r)
     for (int64_t other : neighbours[r])
       if (other != static_cast<int64_t>(r))
@@ -261,6 +272,31 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
                                 .out = sums.block(),
                                 .matrix = rows,
                                 .tolerate = merge.tolerate});
+}
+
+void World::deal_to(int64_t n, const Batch& batch, bool labelled, const Batch& to) {
+  Wire wire(*device_, *processes_);
+  wire.move(placement_.server, batch.x.data, rank_of(n), to.x.data,
+            static_cast<size_t>(to.x.size_per_replica() * kFloatBytes));
+  if (labelled)
+    wire.move(placement_.server, batch.y.data, rank_of(n), to.y.data, static_cast<size_t>(to.x.batch * kLabelBytes));
+  wire.run();
+  std::vector<Transfer> sent;
+  plan_deal(sent, {n}, to.x.batch, to.x.shape, labelled);
+  record_all(ledger_, sent);
+}
+
+Tensor World::collect_from(int64_t n, const Tensor& feedback) {
+  std::vector<Transfer> sent;
+  plan_collect(sent, {n}, feedback.batch, feedback.shape);
+  record_all(ledger_, sent);
+  if (rank_of(n) == placement_.server) return feedback;
+  const int64_t floats = feedback.size_per_replica();
+  if (serves() && staging_.size() < floats) staging_ = Buffer<float>(device_, floats);
+  Wire wire(*device_, *processes_);
+  wire.move(rank_of(n), feedback.data, placement_.server, staging_.data(), static_cast<size_t>(floats * kFloatBytes));
+  wire.run();
+  return serves() ? Tensor{staging_.data(), 1, feedback.batch, feedback.shape, floats} : feedback;
 }
 
 namespace {
@@ -494,16 +530,51 @@ std::vector<float> World::fetch_array(const Fleet::Arena& arena) const {
 
 void World::copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, int64_t target) const {
   Wire wire(*device_, *processes_);
-  const auto move = [&](auto* data, int64_t count) {
-    wire.move(rank_of(from), source < 0 ? nullptr : data + source * count, rank_of(to),
-              target < 0 ? nullptr : data + target * count, static_cast<size_t>(count) * sizeof(*data));
-  };
-  for (const Fleet::Arena& arena : models.arenas()) move(arena.data, arena.count);
-  if (models.trains()) move(models.step_block().data, 1), move(models.learning_rate_block().data, 1);
+  move_model(wire, models, rank_of(from), source, rank_of(to), target);
   wire.run();
 }
 
-void World::exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind) {
+void World::move_model(Wire& wire, Fleet& models, int from, int64_t source, int to, int64_t target) {
+  const auto move = [&](auto* data, int64_t count) {
+    wire.move(from, source < 0 ? nullptr : data + source * count, to, target < 0 ? nullptr : data + target * count,
+              static_cast<size_t>(count) * sizeof(*data));
+  };
+  for (const Fleet::Arena& arena : models.arenas()) move(arena.data, arena.count);
+  if (models.trains()) move(models.step_block().data, 1), move(models.learning_rate_block().data, 1);
+}
+
+std::vector<int64_t> World::guests(const Neighbours& neighbours, int rank) const {
+  std::vector<int64_t> list;
+  for (size_t r = 0; r < hosts_.size(); ++r)
+    if (rank_of(hosts_[r]) == rank)
+      for (int64_t other : neighbours[r])
+        if (host_rank(other) != rank) list.push_back(hosts_[static_cast<size_t>(other)]);
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  return list;
+}
+
+void World::invite(const Neighbours& neighbours, Fleet& models) const {
+  Wire wire(*device_, *processes_);
+  for (int to = 0; to < processes_->size(); ++to)
+    for (int64_t place = std::ssize(here_); const int64_t guest : guests(neighbours, to))
+      move_model(wire, models, rank_of(guest), replica_of(guest), to, place++);
+  wire.run();
+}
+
+World::Neighbours World::replicas_of(const Neighbours& neighbours) const {
+  std::vector<int64_t> known = here_;
+  for (const int64_t guest : guests(neighbours)) known.push_back(guest);
+  Neighbours own;
+  for (const int64_t worker : here_) {
+    std::vector<int64_t>& list = own.emplace_back(neighbours[static_cast<size_t>(host_of(worker))]);
+    for (int64_t& other : list)
+      other = std::find(known.begin(), known.end(), hosts_[static_cast<size_t>(other)]) - known.begin();
+  }
+  return own;
+}
+
+void World::exchange(const Fleet& models, const Neighbours& neighbours, MessageKind kind) {
   int64_t model_floats = 0;
   for (const Fleet::Arena& arena : models.arenas()) model_floats += arena.count;
   std::vector<Transfer> sent;

@@ -23,6 +23,8 @@ struct Batch {
   Batch as_replicas(int64_t replicas) const;
   /// The first `replicas` replicas.
   Batch first(int64_t replicas) const;
+  /// One replica alone; -1: none.
+  Batch only(int64_t replica) const;
 };
 
 /// Device memory for a Batch of up to `replicas` replicas.
@@ -77,6 +79,8 @@ class World {
   const std::vector<int64_t>& here() const { return here_; }
   /// The replica of a worker's model in this process; -1: it is not here, or not living.
   int64_t replica_of(int64_t worker) const;
+  /// The number of one of hosts() among them.
+  int64_t host_of(int64_t worker) const;
   /// How many models a fleet of workers has in all processes.
   int64_t models(const Fleet& fleet) const { return spread() ? std::ssize(hosts_) : fleet.replicas(); }
   /// The process of a worker.
@@ -114,6 +118,10 @@ class World {
   void collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches) {
     collect(feedback, shift, scale, sums, batches, Collection{});
   }
+  /// deal() with worker `n` alone, of a single batch [1, b, ...], which arrives in `to` where the worker is.
+  void deal_to(int64_t n, const Batch& batch, bool labelled, const Batch& to);
+  /// collect() from worker `n` alone: its feedback F_n [1, b, ...], at the server until the next that is collected.
+  Tensor collect_from(int64_t n, const Tensor& feedback);
   /// theta' = M theta over the workers' models, entered in the ledger as `kind` along `route`. Moments that travel
   /// are mixed and counted as the weights are; moments that are reset are those of the models that changed. With `wire`
   /// kBf16 all models, as they are sent and as they come back, are rounded to 16 bits a number.
@@ -125,12 +133,20 @@ class World {
   /// passes 2 (N - 1) messages of a part of the gradients to the next one (Patarasuk & Yuan 2009).
   void all_reduce_gradients(Fleet& models);
 
-  /// Every worker sends its model, with its moments, to those that have it in their neighbourhood: neighbours[r] lists
-  /// the replicas that the r-th living worker wants, itself among them. Entered in the ledger; with all workers in one
-  /// process there is nothing to copy.
-  void exchange(const Fleet& models, const std::vector<std::vector<int64_t>>& neighbours, MessageKind kind);
-  /// Copies without a message, of models that are where they are needed already: `to`'s replica r becomes `from`'s
-  /// replica source[r] (-1: it stays as it is), on request with moments, step count and learning rate.
+  /// Who has copies of whose models: the r-th of hosts() has those of neighbours[r], numbers in hosts(), its own first.
+  using Neighbours = std::vector<std::vector<int64_t>>;
+  /// Every worker sends its model, with its moments, to those that have it in their neighbourhood. Entered in the
+  /// ledger; what has to be copied, invite() copies.
+  void exchange(const Fleet& models, const Neighbours& neighbours, MessageKind kind);
+  /// Workers of other processes that are neighbours of some here. Copies of their models are kept by a fleet that has
+  /// room for them, behind those of here(); with all workers in one process there are none.
+  std::vector<int64_t> guests(const Neighbours& neighbours) const { return guests(neighbours, processes_->rank()); }
+  /// Brings the guests' models as they are now, with their optimisers.
+  void invite(const Neighbours& neighbours, Fleet& models) const;
+  /// For each worker here its neighbours, as replicas of such a fleet.
+  Neighbours replicas_of(const Neighbours& neighbours) const;
+  /// Copies without a message, of models that are in this process: `to`'s replica r becomes `from`'s replica source[r]
+  /// (-1: it stays as it is), on request with moments, step count and learning rate.
   void select(const Fleet& from, Fleet& to, const std::vector<int64_t>& source, bool with_moments);
 
   /// Model number `host` of hosts(), as it is: at the server's process; elsewhere nothing. Called by all processes.
@@ -142,11 +158,16 @@ class World {
   /// All arrays of the model of worker `from`, with its optimiser, become those of worker `to`: `source` and `target`
   /// are their replicas, where they are here.
   void copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, int64_t target) const;
-  /// One value for each worker here -> one for each of hosts(), in their order, in every process.
+  /// `each` values for each worker here -> as many for each of hosts(), in their order, in every process.
   template <class T>
-  std::vector<T> gather(const std::vector<T>& values) const {
-    std::vector<T> all(hosts_.size());
-    gather(values.data(), all.data(), sizeof(T));
+  std::vector<T> gather(std::vector<T> values, int64_t each = 1) const {
+    const size_t count = hosts_.size() * static_cast<size_t>(each);
+    if (!spread()) {
+      values.resize(count);
+      return values;
+    }
+    std::vector<T> all(count);
+    gather(values.data(), all.data(), static_cast<size_t>(each) * sizeof(T));
     return all;
   }
 
@@ -163,8 +184,7 @@ class World {
   static void plan_mix(std::vector<Transfer>& plan, const std::vector<int64_t>& living, const Mixing& matrix,
                        int64_t model_floats, MessageKind kind, Route route, Precision wire = Precision::kFp32);
   static void plan_exchange(std::vector<Transfer>& plan, const std::vector<int64_t>& living,
-                            const std::vector<std::vector<int64_t>>& neighbours, int64_t model_floats,
-                            MessageKind kind);
+                            const Neighbours& neighbours, int64_t model_floats, MessageKind kind);
   static void plan_broadcast(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t model_floats,
                              MessageKind kind, Precision wire = Precision::kFp32);
   static void plan_all_reduce(std::vector<Transfer>& plan, const std::vector<int64_t>& living, int64_t gradients);
@@ -183,6 +203,9 @@ class World {
   static constexpr int kEach = -1;
   void mix_array(float* data, int64_t count, const Mixing& matrix, int former);
   void gather_feedback(const Tensor& feedback, Tensor& all);
+  std::vector<int64_t> guests(const Neighbours& neighbours, int rank) const;
+  /// All arrays of a model, with its optimiser: replica `source` of process `from` to replica `target` of process `to`.
+  static void move_model(Wire& wire, Fleet& models, int from, int64_t source, int to, int64_t target);
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<Communicator> processes_;

@@ -42,6 +42,7 @@ struct Row {
 TEST_F(Processes, GiveTheBitsOfOne) {
   ASSERT_EQ(run("agon data synth strokes small.safetensors --count 600 --test-count 20").code, 0);
   const std::string pictures = "--data small.safetensors --set run.evaluate_every=0 ";
+  const std::string grid = "--set algorithm.fitness_batches=2 --set data.share=0.02 ";
   for (const Row& row :
        {Row{"md-gan-ring-mlp", "--set algorithm.swap_epochs=0.04 --set algorithm.swap_moments=travel"},
         Row{"md-gan-strokes-mlp",
@@ -52,7 +53,15 @@ TEST_F(Processes, GiveTheBitsOfOne) {
             "--set algorithm.round_iterations=3 --set gan.same_start=false --set world.crash='[\"5:2\"]'"},
         Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""},
         Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6"},
-        Row{"ren-parallel-strokes-mlp", pictures + "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"}}) {
+        Row{"ren-parallel-strokes-mlp", pictures + "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"},
+        Row{"md-gan-async-ring-mlp", "--set algorithm.swap_epochs=0.01 --set algorithm.swap_moments=travel"},
+        Row{"md-gan-async-strokes-mlp", pictures},
+        Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3"},
+        Row{"lipizzaner-ring-mlp", grid + "--set world.workers=6 --set algorithm.rows=2 --set algorithm.mustangs=true "
+                                          "--set algorithm.opponents=neighbourhood "
+                                          "--set world.crash='[\"3:1\", \"8:5\"]' --set world.join='[\"5:1\"]'"},
+        Row{"lipizzaner-strokes-mlp",
+            pictures + "--set algorithm.fitness_batches=1 --set data.share=0.2 --set score.scorer=none"}}) {
     SCOPED_TRACE(row.preset);
     json one;
     for (const int processes : {1, 2, 5, 6}) {
@@ -64,18 +73,25 @@ TEST_F(Processes, GiveTheBitsOfOne) {
         EXPECT_TRUE(one.contains(same)) << same;
         EXPECT_EQ(summary[same], one[same]) << processes << " processes: " << same;
       }
+      fs::remove_all(folder_ / out);
     }
   }
 }
 
 TEST_F(Processes, GoOnInAnotherNumberOfProcesses) {
-  const std::string preset = "md-gan-ring-mlp --set world.workers=5 --set algorithm.swap_epochs=0.04 " + kSmall;
-  const json whole = trained(1, preset + "--iterations 12 --out whole");
-  trained(3, preset + "--iterations 7 --out parts");
-  trained(6, "--resume --out parts --iterations 10");
-  const json last = trained(1, "--resume --out parts --iterations 12");
-  EXPECT_EQ(last["weights_hash"], whole["weights_hash"]);
-  EXPECT_EQ(last["traffic"], whole["traffic"]);
+  for (const char* preset : {"md-gan-ring-mlp --set algorithm.swap_epochs=0.04", "md-gan-async-ring-mlp",
+                             "lipizzaner-ring-mlp --set algorithm.fitness_batches=2 --set data.share=0.02"}) {
+    SCOPED_TRACE(preset);
+    const std::string start = preset + std::string(" --set world.workers=5 ") + kSmall;
+    const json whole = trained(1, start + "--iterations 12 --out whole");
+    trained(3, start + "--iterations 7 --out parts");
+    trained(6, "--resume --out parts --iterations 10");
+    const json last = trained(1, "--resume --out parts --iterations 12");
+    for (const char* same : {"weights_hash", "traffic", "scores", "seconds_simulated"})
+      EXPECT_EQ(last[same], whole[same]) << same;
+    fs::remove_all(folder_ / "whole");
+    fs::remove_all(folder_ / "parts");
+  }
 }
 
 /// Runs that lose processes in their midst.
@@ -166,7 +182,7 @@ TEST_F(Processes, BadInputIsOneSentence) {
   };
   for (const Refusal& row :
        {Refusal{4, "train md-gan-ring-mlp --set world.workers=2", 2, "at most 3"},
-        Refusal{2, "train lipizzaner-ring-mlp", 2, "one process only"},
+        Refusal{2, "train md-gan-ring-mlp --set algorithm.error_feedback=true", 2, "for one process"},
         Refusal{2, "train md-gan-ring-mlp --set algorithm.batch=0", 2, "algorithm.batch"},
         Refusal{2, "train md-gan-ring-mlp --data nowhere", 3, "nowhere"},
         Refusal{3,
