@@ -1,0 +1,199 @@
+// The products of dense layers with batches of few rows. The matrix of weights is read, and its gradient written, once
+// and in place: a general product copies its operands first, which takes about as long as multiplying by ten rows.
+#include "kernels/cpu/few_rows.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/conv_shape.h"
+#include "kernels/cpu/panels.h"
+#include "kernels/cpu/stream.h"
+#include "kernels/cpu/tile_conv.h"
+
+namespace agon::cpu {
+
+#if AGON_TILES
+namespace {
+
+constexpr int kTileRows = 5;                       // batches are of 10 or 20
+constexpr int kTileWidth = kTileSums / kTileRows;  // in vectors: with AVX2 a line of the cache
+
+/// Calls tile.operator()<M>(i) for rows i .. i + M - 1, in tiles of nearly the same height, at most kMost.
+template <int kMost, class Tile>
+void each_tile(int64_t rows, const Tile& tile) {
+  each_part(rows, kMost, [&](int64_t begin, int64_t end) {
+    with_width<kMost>(end - begin, [&]<int M>() { tile.template operator()<M>(begin); });
+  });
+}
+
+/// Calls strip.operator()<N>(j, last lanes) for columns j .. j + N kVector - 1 of a matrix.
+template <class Strip>
+void each_strip(int64_t columns, const Strip& strip) {
+  const int64_t all = (columns + kVector - 1) / kVector;
+  for (int64_t begin = 0; begin < all; begin += kTileWidth) {
+    const int64_t vectors = std::min<int64_t>(kTileWidth, all - begin);
+    with_width<kTileWidth>(
+        vectors, [&]<int N>() { strip.template operator()<N>(begin * kVector, last_lanes(columns, begin, N)); });
+  }
+}
+
+/// Forward, c = a b: each strip of b's columns passes under all rows of a.
+void forward(const Product& p) {
+  constexpr int64_t kDepth = 256;  // rows of b: a strip of them stays near until the last tile has used it
+  each_part(p.k, kDepth, [&](int64_t begin, int64_t end) {
+    each_strip(p.n, [&]<int N>(int64_t j, Lanes last) {
+      const float* strip = p.b + begin * p.ldb + j;
+      int64_t step = p.ldb;
+      if (j + N * kVector > p.n) {  // in place, whole vectors would reach beyond the last row's end
+        float* const copy = scratch(kScratchC, kDepth * N * kVector);
+        pack_panel<float>(p.b + begin * p.ldb, end - begin, p.n, p.ldb, j, N, copy);
+        strip = copy, step = N * kVector;
+      }
+      each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
+        const float* row[M];
+        float* to[M];
+        for (int l = 0; l < M; ++l) row[l] = p.a + (i + l) * p.lda + begin, to[l] = p.c + (i + l) * p.ldc + j;
+        window_tile<float, M, N>(row, end - begin, 1, 1, strip, step, to, p.accumulate || begin > 0, last);
+      });
+    });
+  });
+}
+
+/// Weight gradient, c = a^T b: sums of k outer products, along the rows of c.
+void weight_grad(const Product& p) {
+  constexpr int64_t kWidth = kTileWidth * kVector;
+  std::vector<int64_t> rows(static_cast<size_t>(p.k));  // where those of a begin
+  for (int64_t t = 0; t < p.k; ++t) rows[static_cast<size_t>(t)] = t * p.lda;
+  // As many columns at a time as stay in the second-level cache, in strips [k, kWidth].
+  const int64_t most = std::max(kWidth, kCacheFloats / 2 / p.k / kWidth * kWidth);
+  float* const strips = scratch(kScratchC, p.k * (std::min(most, p.n) + kWidth));
+  for (int64_t begin = 0; begin < p.n; begin += most) {
+    const int64_t columns = std::min(most, p.n - begin);
+    each_strip(columns, [&]<int N>(int64_t j, Lanes) {
+      pack_panel<float>(p.b + begin, p.k, columns, p.ldb, j, N, strips + j * p.k);
+    });
+    each_tile<kTileSums / kTileWidth>(p.m, [&]<int M>(int64_t i) {
+      each_strip(columns, [&]<int N>(int64_t j, Lanes last) {
+        float* const to = p.c + i * p.ldc + begin + j;
+        for (int l = 0; l < M; ++l) __builtin_prefetch(to + l * p.ldc + kWidth, 1);  // what the next tile overwrites
+        outer_tile<float, M, N>(p.a + i, rows.data(), p.k, strips + j * p.k, to, p.ldc, p.accumulate, last);
+      });
+    });
+  }
+}
+
+/// A vector of words of the first `count` elements, zero beyond.
+template <class T>
+Vector load_some_words(const float* from, int64_t count) {
+  const Vector low = load(lanes(count), from);
+#if defined(__AVX512BF16__)
+  if constexpr (kPerWord<T> == 2) {
+    const Vector high = load(lanes(std::max<int64_t>(0, count - kVector)), from + kVector);
+    return reinterpret_cast<__m512>(_mm512_cvtne2ps_pbh(high, low));
+  }
+#endif
+  return low;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false: GCC bug 105593, in its own headers
+/// The sums of the lanes of each of N vectors, N <= 4.
+template <int N>
+__m128 sums_of(const Vector (&v)[N]) {
+  __m128 part[4] = {};
+  AGON_UNROLL for (int j = 0; j < N; ++j) part[j] = folded(v[j]);
+  _MM_TRANSPOSE4_PS(part[0], part[1], part[2], part[3]);
+  return _mm_add_ps(_mm_add_ps(part[0], part[1]), _mm_add_ps(part[2], part[3]));
+}
+#pragma GCC diagnostic pop
+
+/// Dot products of M rows of a, padded with zeros to whole vectors of words, with N rows of b, k long.
+template <class T, int M, int N>
+void dot_tile(const float* const (&a)[M], const float* const (&b)[N], int64_t k, __m128 (&result)[M]) {
+  constexpr int64_t kStep = kVector * kPerWord<T>;
+  Vector sum[M][N];
+  AGON_UNROLL for (int i = 0; i < M; ++i) AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = zero();
+  const auto add = [&](int64_t at, auto load) {
+    Vector factor[N];
+    AGON_UNROLL for (int j = 0; j < N; ++j) {
+      factor[j] = load(b[j] + at);
+      // The next rows: each is too short for the processor to see where they lead.
+      AGON_UNROLL for (int64_t e = 0; e < kPerWord<T>; ++e) _mm_prefetch(b[j] + N * k + at + e * kVector, _MM_HINT_T0);
+    }
+    AGON_UNROLL for (int i = 0; i < M; ++i) {
+      const Vector row = loaded(a[i] + at / kPerWord<T>);
+      AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], row, factor[j]);
+    }
+  };
+  int64_t at = 0;
+  for (; at + kStep <= k; at += kStep) add(at, [](const float* from) { return load_words<T>(from); });
+  if (at < k) add(at, [&](const float* from) { return load_some_words<T>(from, k - at); });
+  AGON_UNROLL for (int i = 0; i < M; ++i) result[i] = sums_of(sum[i]);
+}
+
+/// Input gradient, c = a b^T: dot products of rows.
+template <class T>
+void input_grad(const Product& p) {
+  // a as whole vectors of words, and one more, so that rows do not compete for the same lines of the cache.
+  constexpr int64_t kStep = kVector * kPerWord<T>;
+  const int64_t vectors = (p.k + kStep - 1) / kStep, length = (vectors + 1) * kVector;
+  float* const rows = scratch(kScratchC, p.m * length);
+  for (int64_t i = 0; i < p.m; ++i)
+    for (int64_t v = 0; v < vectors; ++v)
+      store(rows + i * length + v * kVector, load_some_words<T>(p.a + i * p.lda + v * kStep, p.k - v * kStep));
+
+  // A tile's rows of a stay in the first-level cache while a block of b, in the second-level one, passes by.
+  const int64_t most = std::max<int64_t>(1, kCacheFloats / 2 / p.k / kTileWidth) * kTileWidth;
+  for (int64_t begin = 0; begin < p.n; begin += most)
+    each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
+      const float* first[M];
+      for (int l = 0; l < M; ++l) first[l] = rows + (i + l) * length;
+      for (int64_t j = begin; j < std::min(begin + most, p.n); j += kTileWidth) {
+        const int64_t columns = std::min<int64_t>(kTileWidth, p.n - j);
+        const float* factors[kTileWidth];
+        for (int64_t l = 0; l < kTileWidth; ++l) factors[l] = p.b + (j + std::min(l, columns - 1)) * p.ldb;
+        __m128 result[M];
+        dot_tile<T>(first, factors, p.k, result);
+        for (int l = 0; l < M; ++l) {
+          float sums[4];
+          _mm_storeu_ps(sums, result[l]);
+          float* const to = p.c + (i + l) * p.ldc + j;
+          for (int64_t e = 0; e < columns; ++e) to[e] = p.accumulate ? to[e] + sums[e] : sums[e];
+        }
+      }
+    });
+}
+
+}  // namespace
+#endif
+
+bool multiply_few_rows([[maybe_unused]] const Product& p, [[maybe_unused]] Precision precision) {
+#if AGON_TILES
+  constexpr int64_t kMostRows = 64;  // more pay for copying the weights
+  constexpr int64_t kLeastSum = 64;  // shorter ones do not pay for adding up the lanes
+  // With AVX-512 oneDNN's general product is as fast, but for b^T.
+  constexpr bool kAll = AGON_TILES == 256;
+  if (!has_tiles(precision)) return false;
+  if (!p.transpose_a && p.transpose_b && p.m <= kMostRows && p.k >= kLeastSum) {
+    if (precision == Precision::kFp32) {
+      input_grad<float>(p);
+      return true;
+    }
+#if defined(__AVX512BF16__)
+    input_grad<Bfloat16>(p);
+    return true;
+#endif
+  }
+  if (!kAll || precision != Precision::kFp32 || p.transpose_b) return false;
+  if ((p.transpose_a ? p.k : p.m) > kMostRows) return false;
+  if (p.transpose_a)
+    weight_grad(p);
+  else
+    forward(p);
+  return true;
+#else
+  return false;
+#endif
+}
+
+}  // namespace agon::cpu
