@@ -37,6 +37,20 @@ void each_strip(int64_t columns, const Strip& strip) {
   }
 }
 
+/// to[i][c] (+)= sum over t < count of row[i][t] * strip[t][c], the strip's rows `step` apart. Fetches the next strip,
+/// as the processor does not see that it follows.
+template <int M, int N>
+void strip_tile(const float* const (&row)[M], int64_t count, const float* strip, int64_t step, float* const (&to)[M],
+                bool accumulate, Lanes last) {
+  Vector sum[M][N];
+  start(sum, to, accumulate, last);
+  for (int64_t t = 0; t < count; ++t, strip += step) {
+    _mm_prefetch(strip + N * kVector, _MM_HINT_T0);
+    add_outer<float>(sum, strip, [&](int i) { return splat(row[i][t]); });
+  }
+  store(sum, to, last);
+}
+
 /// Forward, c = a b: each strip of b's columns passes under all rows of a.
 void forward(const Product& p) {
   constexpr int64_t kDepth = 256;  // rows of b: a strip of them stays near until the last tile has used it
@@ -53,7 +67,7 @@ void forward(const Product& p) {
         const float* row[M];
         float* to[M];
         for (int l = 0; l < M; ++l) row[l] = p.a + (i + l) * p.lda + begin, to[l] = p.c + (i + l) * p.ldc + j;
-        window_tile<float, M, N>(row, end - begin, 1, 1, strip, step, to, p.accumulate || begin > 0, last);
+        strip_tile<M, N>(row, end - begin, strip, step, to, p.accumulate || begin > 0, last);
       });
     });
   });
@@ -107,9 +121,9 @@ __m128 sums_of(const Vector (&v)[N]) {
 }
 #pragma GCC diagnostic pop
 
-/// Dot products of M rows of a, padded with zeros to whole vectors of words, with N rows of b, k long.
+/// Dot products of M rows of a, woven vector by vector and padded with zeros, with N rows of b, k long.
 template <class T, int M, int N>
-void dot_tile(const float* const (&a)[M], const float* const (&b)[N], int64_t k, __m128 (&result)[M]) {
+void dot_tile(const float* a, const float* const (&b)[N], int64_t k, __m128 (&result)[M]) {
   constexpr int64_t kStep = kVector * kPerWord<T>;
   Vector sum[M][N];
   AGON_UNROLL for (int i = 0; i < M; ++i) AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = zero();
@@ -120,8 +134,8 @@ void dot_tile(const float* const (&a)[M], const float* const (&b)[N], int64_t k,
       // The next rows: each is too short for the processor to see where they lead.
       AGON_UNROLL for (int64_t e = 0; e < kPerWord<T>; ++e) _mm_prefetch(b[j] + N * k + at + e * kVector, _MM_HINT_T0);
     }
-    AGON_UNROLL for (int i = 0; i < M; ++i) {
-      const Vector row = loaded(a[i] + at / kPerWord<T>);
+    AGON_UNROLL for (int i = 0; i < M; ++i, a += kVector) {
+      const Vector row = loaded(a);
       AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], row, factor[j]);
     }
   };
@@ -134,26 +148,24 @@ void dot_tile(const float* const (&a)[M], const float* const (&b)[N], int64_t k,
 /// Input gradient, c = a b^T: dot products of rows.
 template <class T>
 void input_grad(const Product& p) {
-  // a as whole vectors of words, and one more, so that rows do not compete for the same lines of the cache.
   constexpr int64_t kStep = kVector * kPerWord<T>;
-  const int64_t vectors = (p.k + kStep - 1) / kStep, length = (vectors + 1) * kVector;
-  float* const rows = scratch(kScratchC, p.m * length);
-  for (int64_t i = 0; i < p.m; ++i)
-    for (int64_t v = 0; v < vectors; ++v)
-      store(rows + i * length + v * kVector, load_some_words<T>(p.a + i * p.lda + v * kStep, p.k - v * kStep));
-
-  // A tile's rows of a stay in the first-level cache while a block of b, in the second-level one, passes by.
+  const int64_t vectors = (p.k + kStep - 1) / kStep;
+  float* const woven = scratch(kScratchC, p.m * vectors * kVector);  // tiles of a, [vectors, M, kVector] words each
+  each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
+    float* to = woven + i * vectors * kVector;
+    for (int64_t at = 0; at < p.k; at += kStep)
+      for (int l = 0; l < M; ++l, to += kVector) store(to, load_some_words<T>(p.a + (i + l) * p.lda + at, p.k - at));
+  });
+  // A tile of a stays in the first-level cache while a block of b, in the second-level one, passes by.
   const int64_t most = std::max<int64_t>(1, kCacheFloats / 2 / p.k / kTileWidth) * kTileWidth;
   for (int64_t begin = 0; begin < p.n; begin += most)
     each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
-      const float* first[M];
-      for (int l = 0; l < M; ++l) first[l] = rows + (i + l) * length;
       for (int64_t j = begin; j < std::min(begin + most, p.n); j += kTileWidth) {
         const int64_t columns = std::min<int64_t>(kTileWidth, p.n - j);
-        const float* factors[kTileWidth];
-        for (int64_t l = 0; l < kTileWidth; ++l) factors[l] = p.b + (j + std::min(l, columns - 1)) * p.ldb;
+        const float* rows[kTileWidth];
+        for (int64_t l = 0; l < kTileWidth; ++l) rows[l] = p.b + (j + std::min(l, columns - 1)) * p.ldb;
         __m128 result[M];
-        dot_tile<T>(first, factors, p.k, result);
+        dot_tile<T>(woven + i * vectors * kVector, rows, p.k, result);
         for (int l = 0; l < M; ++l) {
           float sums[4];
           _mm_storeu_ps(sums, result[l]);
@@ -169,27 +181,31 @@ void input_grad(const Product& p) {
 
 bool multiply_few_rows([[maybe_unused]] const Product& p, [[maybe_unused]] Precision precision) {
 #if AGON_TILES
-  constexpr int64_t kMostRows = 64;  // more pay for copying the weights
+  constexpr int64_t kMostRows = 64;  // of a batch: more of them pay for copying the weights
   constexpr int64_t kLeastSum = 64;  // shorter ones do not pay for adding up the lanes
-  // With AVX-512 oneDNN's general product is as fast, but for b^T.
-  constexpr bool kAll = AGON_TILES == 256;
+  // Of plain products by AVX-512's registers and of the gradient of its weights, oneDNN makes as much.
+  constexpr bool kOuterProducts = AGON_TILES == 256;
   if (!has_tiles(precision)) return false;
-  if (!p.transpose_a && p.transpose_b && p.m <= kMostRows && p.k >= kLeastSum) {
-    if (precision == Precision::kFp32) {
-      input_grad<float>(p);
+  if (p.transpose_b) {
+    if (p.transpose_a || p.m > kMostRows || p.k < kLeastSum) return false;
+#if defined(__AVX512BF16__)
+    if (precision == Precision::kBf16) {
+      input_grad<Bfloat16>(p);
       return true;
     }
-#if defined(__AVX512BF16__)
-    input_grad<Bfloat16>(p);
-    return true;
 #endif
+    if (precision != Precision::kFp32) return false;
+    input_grad<float>(p);
+    return true;
   }
-  if (!kAll || precision != Precision::kFp32 || p.transpose_b) return false;
-  if ((p.transpose_a ? p.k : p.m) > kMostRows) return false;
-  if (p.transpose_a)
+  if (!kOuterProducts || precision != Precision::kFp32 || p.k == 0) return false;
+  if (p.transpose_a) {
+    if (p.k > kMostRows) return false;
     weight_grad(p);
-  else
+  } else {
+    if (p.m > kMostRows || p.n < kTileWidth * kVector) return false;  // all columns of a narrow one would be copied
     forward(p);
+  }
   return true;
 #else
   return false;
