@@ -15,6 +15,7 @@ namespace agon::cpu {
 #if AGON_TILES
 namespace {
 
+constexpr int64_t kLine = 64 / sizeof(float);      // of the cache
 constexpr int kTileRows = 5;                       // batches are of 10 or 20
 constexpr int kTileWidth = kTileSums / kTileRows;  // in vectors: with AVX2 a line of the cache
 
@@ -37,37 +38,49 @@ void each_strip(int64_t columns, const Strip& strip) {
   }
 }
 
-/// to[i][c] (+)= sum over t < count of row[i][t] * strip[t][c], the strip's rows `step` apart. Fetches the next strip,
-/// as the processor does not see that it follows.
+/// to[i][c] (ld apart) (+)= sum over t < count of a[t][i] * strip[t][c], the strip's rows `step` apart. With each of
+/// them one line is fetched of what comes next: from `ahead` on, `ahead_step` apart.
 template <int M, int N>
-void strip_tile(const float* const (&row)[M], int64_t count, const float* strip, int64_t step, float* const (&to)[M],
-                bool accumulate, Lanes last) {
+void strip_tile(const float* a, int64_t count, const float* strip, int64_t step, float* to, int64_t ld, bool accumulate,
+                Lanes last, const float* ahead, int64_t ahead_step) {
   Vector sum[M][N];
-  start(sum, to, accumulate, last);
-  for (int64_t t = 0; t < count; ++t, strip += step) {
-    _mm_prefetch(strip + N * kVector, _MM_HINT_T0);
-    add_outer<float>(sum, strip, [&](int i) { return splat(row[i][t]); });
+  float* row[M];
+  AGON_UNROLL for (int i = 0; i < M; ++i) row[i] = to + i * ld;
+  start(sum, row, accumulate, last);
+  for (int64_t t = 0; t < count; ++t, a += M, strip += step, ahead += ahead_step) {
+    _mm_prefetch(ahead, _MM_HINT_T0);
+    add_outer<float>(sum, strip, [&](int i) { return splat(a[i]); });
   }
-  store(sum, to, last);
+  store(sum, row, last);
 }
 
-/// Forward, c = a b: each strip of b's columns passes under all rows of a.
+/// Forward, c = a b: block by block of b's rows, each strip of its columns passes under all rows of a.
 void forward(const Product& p) {
-  constexpr int64_t kDepth = 256;  // rows of b: a strip of them stays near until the last tile has used it
-  each_part(p.k, kDepth, [&](int64_t begin, int64_t end) {
+  float* const woven = scratch(kScratchC, p.m * p.k);  // tiles of a, [k, M] each
+  each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
+    for (int64_t t = 0; t < p.k; ++t)
+      for (int l = 0; l < M; ++l) woven[i * p.k + t * M + l] = p.a[(i + l) * p.lda + t];
+  });
+  // Two blocks of whole rows fit into the second-level cache: while one is used, the next is fetched as it lies in
+  // memory. Of longer rows, and of parts of rows, it is the next strip that is fetched.
+  constexpr int64_t kLeastDepth = 32, kMostDepth = 256;
+  const int64_t fitting = kCacheFloats / 2 / p.n;
+  const bool whole = p.n == p.ldb && fitting >= kLeastDepth;
+  each_part(p.k, whole ? std::min(fitting, kMostDepth) : kMostDepth, [&](int64_t begin, int64_t end) {
+    const int64_t depth = end - begin;
+    const float *block = p.b + begin * p.ldb, *next = p.b + end * p.ldb;
     each_strip(p.n, [&]<int N>(int64_t j, Lanes last) {
-      const float* strip = p.b + begin * p.ldb + j;
+      const float* strip = block + j;
       int64_t step = p.ldb;
       if (j + N * kVector > p.n) {  // in place, whole vectors would reach beyond the last row's end
-        float* const copy = scratch(kScratchC, kDepth * N * kVector);
-        pack_panel<float>(p.b + begin * p.ldb, end - begin, p.n, p.ldb, j, N, copy);
+        float* const copy = scratch(kScratchD, kMostDepth * N * kVector);
+        pack_panel<float>(block, depth, p.n, p.ldb, j, N, copy);
         strip = copy, step = N * kVector;
       }
       each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
-        const float* row[M];
-        float* to[M];
-        for (int l = 0; l < M; ++l) row[l] = p.a + (i + l) * p.lda + begin, to[l] = p.c + (i + l) * p.ldc + j;
-        strip_tile<M, N>(row, end - begin, strip, step, to, p.accumulate || begin > 0, last);
+        strip_tile<M, N>(woven + i * p.k + begin * M, depth, strip, step, p.c + i * p.ldc + j, p.ldc,
+                         p.accumulate || begin > 0, last, whole ? next + j * depth : strip + N * kVector,
+                         whole ? kLine : step);
       });
     });
   });
@@ -89,7 +102,7 @@ void weight_grad(const Product& p) {
     each_tile<kTileSums / kTileWidth>(p.m, [&]<int M>(int64_t i) {
       each_strip(columns, [&]<int N>(int64_t j, Lanes last) {
         float* const to = p.c + i * p.ldc + begin + j;
-        for (int l = 0; l < M; ++l) __builtin_prefetch(to + l * p.ldc + kWidth, 1);  // what the next tile overwrites
+        for (int l = 0; l < M; ++l) __builtin_prefetch(to + (M + l) * p.ldc, 1);  // what the next tile overwrites
         outer_tile<float, M, N>(p.a + i, rows.data(), p.k, strips + j * p.k, to, p.ldc, p.accumulate, last);
       });
     });
@@ -109,8 +122,6 @@ Vector load_some_words(const float* from, int64_t count) {
   return low;
 }
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false: GCC bug 105593, in its own headers
 /// The sums of the lanes of each of N vectors, N <= 4.
 template <int N>
 __m128 sums_of(const Vector (&v)[N]) {
@@ -119,21 +130,18 @@ __m128 sums_of(const Vector (&v)[N]) {
   _MM_TRANSPOSE4_PS(part[0], part[1], part[2], part[3]);
   return _mm_add_ps(_mm_add_ps(part[0], part[1]), _mm_add_ps(part[2], part[3]));
 }
-#pragma GCC diagnostic pop
 
-/// Dot products of M rows of a, woven vector by vector and padded with zeros, with N rows of b, k long.
+/// Dot products of M rows of a, woven vector by vector and padded with zeros, with N rows of b, k long. Meanwhile as
+/// much is fetched from `ahead` on.
 template <class T, int M, int N>
-void dot_tile(const float* a, const float* const (&b)[N], int64_t k, __m128 (&result)[M]) {
+void dot_tile(const float* a, const float* const (&b)[N], int64_t k, const float* ahead, __m128 (&result)[M]) {
   constexpr int64_t kStep = kVector * kPerWord<T>;
   Vector sum[M][N];
   AGON_UNROLL for (int i = 0; i < M; ++i) AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = zero();
   const auto add = [&](int64_t at, auto load) {
+    AGON_UNROLL for (int64_t e = 0; e < N * kStep / kLine; ++e, ahead += kLine) _mm_prefetch(ahead, _MM_HINT_T0);
     Vector factor[N];
-    AGON_UNROLL for (int j = 0; j < N; ++j) {
-      factor[j] = load(b[j] + at);
-      // The next rows: each is too short for the processor to see where they lead.
-      AGON_UNROLL for (int64_t e = 0; e < kPerWord<T>; ++e) _mm_prefetch(b[j] + N * k + at + e * kVector, _MM_HINT_T0);
-    }
+    AGON_UNROLL for (int j = 0; j < N; ++j) factor[j] = load(b[j] + at);
     AGON_UNROLL for (int i = 0; i < M; ++i, a += kVector) {
       const Vector row = loaded(a);
       AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], row, factor[j]);
@@ -156,7 +164,8 @@ void input_grad(const Product& p) {
     for (int64_t at = 0; at < p.k; at += kStep)
       for (int l = 0; l < M; ++l, to += kVector) store(to, load_some_words<T>(p.a + (i + l) * p.lda + at, p.k - at));
   });
-  // A tile of a stays in the first-level cache while a block of b, in the second-level one, passes by.
+  // A tile of a stays in the first-level cache while a block of b, in the second-level one, passes by and the next
+  // block is fetched.
   const int64_t most = std::max<int64_t>(1, kCacheFloats / 2 / p.k / kTileWidth) * kTileWidth;
   for (int64_t begin = 0; begin < p.n; begin += most)
     each_tile<kTileRows>(p.m, [&]<int M>(int64_t i) {
@@ -165,7 +174,7 @@ void input_grad(const Product& p) {
         const float* rows[kTileWidth];
         for (int64_t l = 0; l < kTileWidth; ++l) rows[l] = p.b + (j + std::min(l, columns - 1)) * p.ldb;
         __m128 result[M];
-        dot_tile<T>(woven + i * vectors * kVector, rows, p.k, result);
+        dot_tile<T>(woven + i * vectors * kVector, rows, p.k, rows[0] + most * p.ldb, result);
         for (int l = 0; l < M; ++l) {
           float sums[4];
           _mm_storeu_ps(sums, result[l]);
@@ -179,36 +188,35 @@ void input_grad(const Product& p) {
 }  // namespace
 #endif
 
-bool multiply_few_rows([[maybe_unused]] const Product& p, [[maybe_unused]] Precision precision) {
+bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
 #if AGON_TILES
   constexpr int64_t kMostRows = 64;  // of a batch: more of them pay for copying the weights
   constexpr int64_t kLeastSum = 64;  // shorter ones do not pay for adding up the lanes
-  // Of plain products by AVX-512's registers and of the gradient of its weights, oneDNN makes as much.
-  constexpr bool kOuterProducts = AGON_TILES == 256;
-  if (!has_tiles(precision)) return false;
-  if (p.transpose_b) {
-    if (p.transpose_a || p.m > kMostRows || p.k < kLeastSum) return false;
+  // AVX-512's registers hold so large tiles that oneDNN is as fast, but for b^T; and only they multiply bf16.
+  const bool fp32 = op.precision == Precision::kFp32, outer_products = AGON_TILES == 256 && fp32;
 #if defined(__AVX512BF16__)
-    if (precision == Precision::kBf16) {
-      input_grad<Bfloat16>(p);
-      return true;
-    }
+  constexpr bool kPairs = true;
+#else
+  constexpr bool kPairs = false;
 #endif
-    if (precision != Precision::kFp32) return false;
-    input_grad<float>(p);
-    return true;
-  }
-  if (!kOuterProducts || precision != Precision::kFp32 || p.k == 0) return false;
-  if (p.transpose_a) {
-    if (p.k > kMostRows) return false;
-    weight_grad(p);
-  } else {
-    if (p.m > kMostRows || p.n < kTileWidth * kVector) return false;  // all columns of a narrow one would be copied
-    forward(p);
-  }
-  return true;
+  if (!has_tiles(op.precision) || op.k == 0) return false;
+  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || kPairs);
+  if (op.transpose_a) return outer_products && op.k <= kMostRows;
+  // All columns of a narrow matrix would be copied.
+  return outer_products && op.m <= kMostRows && op.n >= kTileWidth * kVector;
 #else
   return false;
+#endif
+}
+
+void multiply_few_rows([[maybe_unused]] const Product& p, [[maybe_unused]] Precision precision) {
+#if AGON_TILES
+  if (p.transpose_a) return weight_grad(p);
+  if (!p.transpose_b) return forward(p);
+#if defined(__AVX512BF16__)
+  if (precision == Precision::kBf16) return input_grad<Bfloat16>(p);
+#endif
+  input_grad<float>(p);
 #endif
 }
 

@@ -17,8 +17,9 @@ struct Product {
 };
 
 /// The products of a dense layer with a batch of few rows: forward (neither operand transposed), input gradient (b) and
-/// weight gradient (a). Returns false, having done nothing, where the processor or the shape make a general product the
-/// better choice.
-bool multiply_few_rows(const Product& product, Precision precision);
+/// weight gradient (a). Whether they are, and this processor multiplies them faster in place than a general product
+/// does; the whole shape decides, and all pieces that it is cut into round alike.
+bool has_few_rows(const ops::Gemm& operation);
+void multiply_few_rows(const Product& product, Precision precision);
 
 }  // namespace agon::cpu

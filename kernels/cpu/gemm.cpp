@@ -55,7 +55,6 @@ Product product_of(const ops::Gemm& op, const Block2& block, int64_t replica) {
 }
 
 void multiply_fp32(const Product& p) {
-  if (multiply_few_rows(p, Precision::kFp32)) return;
   const dnnl_status_t status = dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.m, p.n, p.k, 1.f, p.a,
                                           p.lda, p.b, p.ldb, p.accumulate ? 1.f : 0.f, p.c, p.ldc);
   if (status != dnnl_success)
@@ -121,7 +120,6 @@ T* rounded(int slot, const float* from, int64_t rows, int64_t cols, int64_t ld, 
 }
 
 void multiply_bf16(Product p, const Bf16Matmul* plan) {
-  if (multiply_few_rows(p, Precision::kBf16)) return;
   // Only the part of an operand that this block of C needs.
   const int64_t a_rows = p.transpose_a ? p.k : p.m, a_cols = p.transpose_a ? p.m : p.k;
   const int64_t b_rows = p.transpose_b ? p.n : p.k, b_cols = p.transpose_b ? p.k : p.n;
@@ -142,8 +140,9 @@ void multiply_bf16(Product p, const Bf16Matmul* plan) {
 
 void enqueue(Stream& stream, const ops::Gemm& op) {
   const Cut cut(op);
+  const bool few_rows = has_few_rows(op);
   std::vector<std::shared_ptr<const Bf16Matmul>> plans;
-  if (op.precision == Precision::kBf16)
+  if (op.precision == Precision::kBf16 && !few_rows)
     for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
       const Block2 block = cut.block(chunk);
       plans.push_back(
@@ -152,7 +151,9 @@ void enqueue(Stream& stream, const ops::Gemm& op) {
     }
   stream.add({op.replicas, cut.chunks, false, [=](int64_t r, int64_t chunk) {
                 const Product product = product_of(op, cut.block(chunk), r);
-                if (op.precision == Precision::kFp32)
+                if (few_rows)
+                  multiply_few_rows(product, op.precision);
+                else if (op.precision == Precision::kFp32)
                   multiply_fp32(product);
                 else
                   multiply_bf16(product, plans[static_cast<size_t>(chunk)].get());
