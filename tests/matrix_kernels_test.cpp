@@ -97,12 +97,33 @@ struct GemmCase {
 };
 
 const GemmCase kGemmCases[] = {
-    {"square", 3, 32, 32, 32},         {"odd", 3, 5, 7, 9},
-    {"one row", 3, 1, 33, 17},         {"one column", 3, 33, 1, 65},
-    {"one product", 2, 9, 8, 1},       {"scalar", 2, 1, 1, 1},
-    {"accumulate", 3, 21, 19, 40, 1},  {"first layer", 2, 20, 512, 784},
-    {"middle layer", 1, 10, 512, 512}, {"head", 3, 20, 11, 512},
-    {"wide", 1, 20, 1568, 100},        {"tall", 1, 784, 64, 20, true},
+    {"square", 3, 32, 32, 32},
+    {"odd", 3, 5, 7, 9},
+    {"one row", 3, 1, 33, 17},
+    {"one column", 3, 33, 1, 65},
+    {"one product", 2, 9, 8, 1},
+    {"scalar", 2, 1, 1, 1},
+    {"accumulate", 3, 21, 19, 40, 1},
+    {"first layer", 2, 20, 512, 784},
+    {"middle layer", 1, 10, 512, 512},
+    {"head", 3, 20, 11, 512},
+    {"wide", 1, 20, 1568, 100},
+    {"tall", 1, 784, 64, 20, true},
+    // Batches of few rows, sums of few products.
+    {"2 rows", 2, 2, 23, 259, true},
+    {"3 rows", 2, 3, 24, 300},
+    {"4 rows", 2, 4, 25, 64, true},
+    {"6 rows", 2, 6, 17, 257},
+    {"7 rows", 2, 7, 31, 65, true},
+    {"9 rows", 2, 9, 97, 129},
+    {"11 rows", 2, 11, 33, 513, true},
+    {"13 rows", 2, 13, 40, 71},
+    {"19 rows", 2, 19, 47, 264, true},
+    {"24 rows", 2, 24, 19, 300},
+    {"sums of 3", 2, 29, 37, 3},
+    {"sums of 10", 2, 41, 19, 10, true},
+    {"sums of 24", 2, 67, 33, 24},
+    {"sums of 60", 1, 7, 1115, 60, true},
 };
 
 enum class Kind { kNN, kNT, kTN, kTT };

@@ -2,6 +2,7 @@
 #include "kernels/device.h"
 
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -64,10 +65,15 @@ class CpuDevice final : public Device {
   int threads() const override { return stream_.threads(); }
 
   void* allocate(size_t bytes) override {
-    const size_t rounded = (bytes + 63) / 64 * 64;
-    void* memory = std::aligned_alloc(64, rounded);
+    // Large blocks lie on huge pages where the system has them: weights are read in strides of whole rows.
+    constexpr size_t kLine = 64, kHugePage = 2 << 20;
+    const size_t page = bytes < kHugePage ? kLine : kHugePage, rounded = (bytes + page - 1) / page * page;
+    void* memory = std::aligned_alloc(page, rounded);
     if (!memory)
       fail(Fault::kRun, "out of memory: {} bytes were needed; fewer workers or a smaller batch need less", bytes);
+#ifdef MADV_HUGEPAGE
+    if (page == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, whose refusal costs time only
+#endif
     std::memset(memory, 0, rounded);
     return memory;
   }

@@ -1,10 +1,10 @@
-// Matrix products: oneDNN's sgemm in fp32, its matmul primitive in bf16; products of few rows by dot products.
+// Matrix products: oneDNN's sgemm in fp32, its matmul primitive in bf16; products with few rows by tiles of our own.
 #include <compare>
 #include <vector>
 
 #include "kernels/cpu/bfloat.h"
 #include "kernels/cpu/dnnl_plan.h"
-#include "kernels/cpu/dot_tiles.h"
+#include "kernels/cpu/few_rows.h"
 #include "kernels/cpu/operations.h"
 #include "kernels/error.h"
 
@@ -37,16 +37,16 @@ struct Cut {
   }
 };
 
-/// Where a block's operands begin, and how they are stored.
-struct Operands {
-  const float *a, *b;
-  float* c;
-  int64_t lda, ldb, ldc;
-};
-
-Operands operands(const ops::Gemm& op, const Block2& block, int64_t replica) {
+/// The product that a block of C is.
+Product product_of(const ops::Gemm& op, const Block2& block, int64_t replica) {
   const int64_t lda = op.transpose_a ? op.m : op.k, ldb = op.transpose_b ? op.k : op.n;
-  return {op.a.at(replica) + (op.transpose_a ? block.row : block.row * lda),
+  return {block.m,
+          block.n,
+          op.k,
+          op.transpose_a,
+          op.transpose_b,
+          op.accumulate,
+          op.a.at(replica) + (op.transpose_a ? block.row : block.row * lda),
           op.b.at(replica) + (op.transpose_b ? block.col * ldb : block.col),
           op.c.at(replica) + block.row * op.n + block.col,
           lda,
@@ -54,11 +54,11 @@ Operands operands(const ops::Gemm& op, const Block2& block, int64_t replica) {
           op.n};
 }
 
-void multiply_fp32(const ops::Gemm& op, const Block2& block, const Operands& x) {
-  const dnnl_status_t status = dnnl_sgemm(op.transpose_a ? 'T' : 'N', op.transpose_b ? 'T' : 'N', block.m, block.n,
-                                          op.k, 1.f, x.a, x.lda, x.b, x.ldb, op.accumulate ? 1.f : 0.f, x.c, x.ldc);
+void multiply_fp32(const Product& p) {
+  const dnnl_status_t status = dnnl_sgemm(p.transpose_a ? 'T' : 'N', p.transpose_b ? 'T' : 'N', p.m, p.n, p.k, 1.f, p.a,
+                                          p.lda, p.b, p.ldb, p.accumulate ? 1.f : 0.f, p.c, p.ldc);
   if (status != dnnl_success)
-    fail(Fault::kRun, "oneDNN could not multiply a {} x {} matrix by a {} x {} matrix", block.m, op.k, op.k, block.n);
+    fail(Fault::kRun, "oneDNN could not multiply a {} x {} matrix by a {} x {} matrix", p.m, p.k, p.k, p.n);
 }
 
 struct Bf16Shape {
@@ -119,28 +119,30 @@ T* rounded(int slot, const float* from, int64_t rows, int64_t cols, int64_t ld, 
   return to;
 }
 
-void multiply_bf16(const ops::Gemm& op, const Block2& block, const Bf16Matmul* plan, const Operands& x) {
+void multiply_bf16(Product p, const Bf16Matmul* plan) {
   // Only the part of an operand that this block of C needs.
-  const int64_t a_rows = op.transpose_a ? op.k : block.m, a_cols = op.transpose_a ? block.m : op.k;
-  const int64_t b_rows = op.transpose_b ? block.n : op.k, b_cols = op.transpose_b ? op.k : block.n;
+  const int64_t a_rows = p.transpose_a ? p.k : p.m, a_cols = p.transpose_a ? p.m : p.k;
+  const int64_t b_rows = p.transpose_b ? p.n : p.k, b_cols = p.transpose_b ? p.k : p.n;
   if (plan) {
     const auto convert = [](const float* from, Bfloat16* to, int64_t count) { to_bfloat16(from, to, count); };
-    const Bfloat16* from_a = rounded<Bfloat16>(kScratchA, x.a, a_rows, a_cols, x.lda, convert);
-    const Bfloat16* from_b = rounded<Bfloat16>(kScratchB, x.b, b_rows, b_cols, x.ldb, convert);
-    plan->run(from_a, from_b, x.c);
+    const Bfloat16* from_a = rounded<Bfloat16>(kScratchA, p.a, a_rows, a_cols, p.lda, convert);
+    const Bfloat16* from_b = rounded<Bfloat16>(kScratchB, p.b, b_rows, b_cols, p.ldb, convert);
+    plan->run(from_a, from_b, p.c);
     return;
   }
-  const float* from_a = rounded<float>(kScratchA, x.a, a_rows, a_cols, x.lda, round_to_bfloat16);
-  const float* from_b = rounded<float>(kScratchB, x.b, b_rows, b_cols, x.ldb, round_to_bfloat16);
-  multiply_fp32(op, block, {from_a, from_b, x.c, a_cols, b_cols, x.ldc});
+  p.a = rounded<float>(kScratchA, p.a, a_rows, a_cols, p.lda, round_to_bfloat16);
+  p.b = rounded<float>(kScratchB, p.b, b_rows, b_cols, p.ldb, round_to_bfloat16);
+  p.lda = a_cols, p.ldb = b_cols;
+  multiply_fp32(p);
 }
 
 }  // namespace
 
 void enqueue(Stream& stream, const ops::Gemm& op) {
   const Cut cut(op);
+  const bool few_rows = has_few_rows(op);
   std::vector<std::shared_ptr<const Bf16Matmul>> plans;
-  if (op.precision == Precision::kBf16)
+  if (op.precision == Precision::kBf16 && !few_rows)
     for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
       const Block2 block = cut.block(chunk);
       plans.push_back(
@@ -148,15 +150,13 @@ void enqueue(Stream& stream, const ops::Gemm& op) {
                            op.n, op.transpose_a, op.transpose_b, op.accumulate}));
     }
   stream.add({op.replicas, cut.chunks, false, [=](int64_t r, int64_t chunk) {
-                const Block2 block = cut.block(chunk);
-                const Operands x = operands(op, block, r);
-                if (!op.transpose_a && op.transpose_b &&
-                    multiply_rows(block.m, block.n, op.k, x.a, x.b, x.c, x.ldc, op.accumulate, op.precision))
-                  return;
-                if (op.precision == Precision::kFp32)
-                  multiply_fp32(op, block, x);
+                const Product product = product_of(op, cut.block(chunk), r);
+                if (few_rows)
+                  multiply_few_rows(product, op.precision);
+                else if (op.precision == Precision::kFp32)
+                  multiply_fp32(product);
                 else
-                  multiply_bf16(op, block, plans[static_cast<size_t>(chunk)].get(), x);
+                  multiply_bf16(product, plans[static_cast<size_t>(chunk)].get());
               }});
 }
 

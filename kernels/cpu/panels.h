@@ -9,14 +9,18 @@
 
 namespace agon::cpu {
 
+/// Calls part(begin, end) for parts of 0 .. count - 1 of nearly the same size, at most `most`.
+template <class Part>
+void each_part(int64_t count, int64_t most, const Part& part) {
+  const int64_t parts = (count + most - 1) / most;
+  for (int64_t p = 0; p < parts; ++p) part(count * p / parts, count * (p + 1) / parts);
+}
+
 /// Calls panel(first vector, vectors) for panels of nearly the same width, at most kTileVectors.
 template <class PanelBody>
 void each_panel(Columns columns, PanelBody panel) {
-  const int64_t vectors = columns.end - columns.begin, panels = (vectors + kTileVectors - 1) / kTileVectors;
-  for (int64_t p = 0; p < panels; ++p) {
-    const int64_t begin = columns.begin + vectors * p / panels, end = columns.begin + vectors * (p + 1) / panels;
-    panel(begin, end - begin);
-  }
+  each_part(columns.end - columns.begin, kTileVectors,
+            [&](int64_t begin, int64_t end) { panel(columns.begin + begin, end - begin); });
 }
 
 /// Calls tile.operator()<N>() for a panel of N = `vectors` vectors.

@@ -70,6 +70,17 @@ void store(const Vector (&sum)[M][N], float* const (&to)[M], Lanes last) {
   }
 }
 
+/// sum[i][j] += factor(i) * row[j]: an outer product.
+template <class T, int M, int N, class Factor>
+void add_outer(Vector (&sum)[M][N], const float* row, Factor factor) {
+  Vector b[N];
+  AGON_UNROLL for (int j = 0; j < N; ++j) b[j] = loaded(row + j * kVector);
+  AGON_UNROLL for (int i = 0; i < M; ++i) {
+    const Vector a = factor(i);
+    AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], a, b[j]);
+  }
+}
+
 /// to[i][c] (+)= sum over u < rows, d < words of source[i][u * row_stride + d] * panel[u][d][c]:
 /// M windows of `rows` rows each, times a panel of weights [rows, words, kVector N], its rows `panel_row` floats apart.
 /// `last` masks the last vector's columns.
@@ -82,14 +93,8 @@ void window_tile(const T* const (&source)[M], int64_t rows, int64_t row_stride, 
     const T* a[M];
     AGON_UNROLL for (int i = 0; i < M; ++i) a[i] = source[i] + u * row_stride;
     const float* w = panel;
-    for (int64_t d = 0; d < words; ++d, w += N * kVector) {
-      Vector b[N];
-      AGON_UNROLL for (int j = 0; j < N; ++j) b[j] = loaded(w + j * kVector);
-      AGON_UNROLL for (int i = 0; i < M; ++i) {
-        const Vector factor = broadcast_word(a[i] + d * kPerWord<T>);
-        AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], factor, b[j]);
-      }
-    }
+    for (int64_t d = 0; d < words; ++d, w += N * kVector)
+      add_outer<T>(sum, w, [&](int i) { return broadcast_word(a[i] + d * kPerWord<T>); });
   }
   store(sum, to, last);
 }
@@ -107,12 +112,7 @@ void outer_tile(const float* x, const int64_t* offsets, int64_t count, const flo
   for (int64_t t = 0; t < count; ++t, y += N * kVector) {
     const float* const a = x + offsets[t];
     _mm_prefetch(a + kAhead, _MM_HINT_T0);
-    Vector b[N];
-    AGON_UNROLL for (int j = 0; j < N; ++j) b[j] = loaded(y + j * kVector);
-    AGON_UNROLL for (int i = 0; i < M; ++i) {
-      const Vector factor = broadcast_word(a + i);
-      AGON_UNROLL for (int j = 0; j < N; ++j) sum[i][j] = multiply_add<T>(sum[i][j], factor, b[j]);
-    }
+    add_outer<T>(sum, y, [&](int i) { return broadcast_word(a + i); });
   }
   store(sum, row, last);
 }

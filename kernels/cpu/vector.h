@@ -37,6 +37,15 @@ inline Vector load(Lanes some, const float* from) { return _mm512_maskz_loadu_ps
 inline void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
 inline void store(float* to, Lanes some, Vector v) { _mm512_mask_storeu_ps(to, some, v); }
 inline Vector fused(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"  // false: GCC bug 105593, in its own headers
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+/// Four lanes with the sum of all.
+inline __m128 folded(Vector v) {
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+#pragma GCC diagnostic pop
 
 #else
 
@@ -71,6 +80,7 @@ inline void store(float* to, Lanes some, Vector v) {
     _mm256_maskstore_ps(to, some.bits, v);
 }
 inline Vector fused(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
+inline __m128 folded(Vector v) { return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)); }
 
 #endif
 
