@@ -37,34 +37,39 @@ const std::string kSmall = "--set run.evaluate_every=6 --set score.samples=200 -
 struct Row {
   const char* preset;
   std::string settings;
+  std::vector<int> processes = {3};  ///< besides one
 };
+
+const std::vector<int> kMany = {2, 3, 5, 6};
 
 TEST_F(Processes, GiveTheBitsOfOne) {
   ASSERT_EQ(run("agon data synth strokes small.safetensors --count 600 --test-count 20").code, 0);
   const std::string pictures = "--data small.safetensors --set run.evaluate_every=0 ";
   const std::string grid = "--set algorithm.fitness_batches=2 --set data.share=0.02 ";
   for (const Row& row :
-       {Row{"md-gan-ring-mlp", "--set algorithm.swap_epochs=0.04 --set algorithm.swap_moments=travel"},
+       {Row{"md-gan-ring-mlp", "--set algorithm.swap_epochs=0.04 --set algorithm.swap_moments=travel", kMany},
         Row{"md-gan-strokes-mlp",
             pictures + "--set algorithm.kappa=3 --set world.crash='[\"3:1\", \"7:0\"]' --set world.join='[\"9:1\"]'"},
-        Row{"fl-gan-ring-mlp", "--set algorithm.round_iterations=5 --set algorithm.moments=average"},
+        Row{"fl-gan-ring-mlp", "--set algorithm.round_iterations=5 --set algorithm.moments=average", kMany},
         Row{"fedgan-ring-mlp", "--set data.partition=quantity --set algorithm.round_iterations=4"},
         Row{"gossip-ind-ring-mlp",
-            "--set algorithm.round_iterations=3 --set gan.same_start=false --set world.crash='[\"5:2\"]'"},
+            "--set algorithm.round_iterations=3 --set gan.same_start=false --set world.crash='[\"5:2\"]'", kMany},
         Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""},
-        Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6"},
+        Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6", kMany},
         Row{"ren-parallel-strokes-mlp", pictures + "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"},
         Row{"md-gan-async-ring-mlp", "--set algorithm.swap_epochs=0.01 --set algorithm.swap_moments=travel"},
         Row{"md-gan-async-strokes-mlp", pictures},
-        Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3"},
+        Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3", kMany},
         Row{"lipizzaner-ring-mlp", grid + "--set world.workers=6 --set algorithm.rows=2 --set algorithm.mustangs=true "
                                           "--set algorithm.opponents=neighbourhood "
                                           "--set world.crash='[\"3:1\", \"8:5\"]' --set world.join='[\"5:1\"]'"},
         Row{"lipizzaner-strokes-mlp",
             pictures + "--set algorithm.fitness_batches=1 --set data.share=0.2 --set score.scorer=none"}}) {
     SCOPED_TRACE(row.preset);
+    std::vector<int> counts = row.processes;
+    counts.insert(counts.begin(), 1);
     json one;
-    for (const int processes : {1, 2, 5, 6}) {
+    for (const int processes : counts) {
       const std::string out = std::string(row.preset) + "-" + std::to_string(processes);
       const json summary = trained(processes, std::string(row.preset) + " --iterations 12 --set world.workers=5 " +
                                                   kSmall + row.settings + " --out " + out);
