@@ -328,7 +328,7 @@ class Lipizzaner final : public Algorithm {
     const World::Neighbours all = options().neighbourhoods(world_.living());
     world_.exchange(generators_, all, MessageKind::kGenerators);
     world_.exchange(discriminators_, all, MessageKind::kDiscriminators);
-    for (const Transfer& control : plan_.controls(world_.living())) world_.ledger().record(control);
+    world_.ledger().record(plan_.controls(world_.living()));
   }
 
   // ---- Training -----------------------------------------------------------------------------------------------------

@@ -219,7 +219,7 @@ class MdGan final : public Algorithm {
     if (plan_.swap_moments == Moments::kReset) workers_.fleet().restart_optimisers();
     std::vector<Transfer> sent;
     plan_.plan_move(sent, world_.iteration(), world_.living());
-    for (const Transfer& transfer : sent) world_.ledger().record(transfer);
+    world_.ledger().record(sent);
   }
 
   World& world_;

@@ -121,7 +121,7 @@ struct Trainer::Impl {
     std::vector<int64_t> living = world().living();
     living.insert(std::lower_bound(living.begin(), living.end(), worker), worker);
     world().set_living(std::move(living));
-    for (const Transfer& transfer : algorithm->plan().join_messages(worker, like)) world().ledger().record(transfer);
+    world().ledger().record(algorithm->plan().join_messages(worker, like));
   }
 
   /// What the present iteration takes on the simulated machines and links.

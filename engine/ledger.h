@@ -43,6 +43,9 @@ class Ledger {
  public:
   void record(MessageKind kind, int64_t from, int64_t to, int64_t bytes) { record({kind, from, to, bytes}); }
   void record(const Transfer& transfer);
+  void record(const std::vector<Transfer>& transfers) {
+    for (const Transfer& transfer : transfers) record(transfer);
+  }
 
   Traffic total(MessageKind kind) const;
   Traffic total() const;
