@@ -189,7 +189,13 @@ class MdGanAsync final : public Algorithm {
     return list;
   }
   Losses losses() override { return {workers_.mean_loss(), workers_.mean_generator_loss()}; }
-  void worker_lost(int64_t) override {}  // there are no faults
+  /// There are no planned faults, and no process that really dies can be done without: its feedback is waited for.
+  void worker_lost(int64_t worker) override {
+    fail(Fault::kRun,
+         "md-gan-async cannot go on without worker {}, whose process was lost; go on from the last checkpoint "
+         "with --resume",
+         worker);
+  }
   void worker_joined(int64_t, int64_t) override {}
 
  private:
