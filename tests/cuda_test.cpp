@@ -309,6 +309,23 @@ TEST_F(ChoiceTest, DamagedOrStrangeLinesAreNoHarm) {
   EXPECT_NE(read_file(path).find("nn fp32\tby magic"), std::string::npos);
 }
 
+TEST_F(ChoiceTest, AWayThatMustBeTakenIsTakenOrRefused) {
+  const ScratchFolder folder;
+  setenv("AGON_CACHE", folder.path().c_str(), 1);
+  const auto product = [](const char* way) {
+    setenv("AGON_CUDA_WAY", way, 1);
+    const auto device = open_device(kEmulated);
+    Buffer<float> a(device, 40 * 30), b(device, 30 * 20), c(device, 40 * 20);
+    device->run(ops::Gemm{
+        .replicas = 1, .m = 40, .n = 20, .k = 30, .a = {a.data(), 0}, .b = {b.data(), 0}, .c = {c.data(), 0}});
+    device->synchronize();
+  };
+  product("cublas!");
+  product("cudnn");  // none for this: the first there is
+  expect_refusal([&] { product("cudnn!"); }, Fault::kUsage,
+                 {"AGON_CUDA_WAY is \"cudnn!\"", "gemm R1 40x20x30 nn fp32", "only by cublas, tiles"});
+}
+
 ops::Mix::Rows rows_of(const std::vector<std::vector<std::pair<int64_t, float>>>& matrix) {
   ops::Mix::Rows rows{.begin = {0}};
   for (const auto& row : matrix) {

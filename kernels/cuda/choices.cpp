@@ -49,6 +49,7 @@ float best_time(const Way& way, cudaStream_t stream) {
 }  // namespace
 
 Choices::Choices(const std::string& device) : preferred_(variable("AGON_CUDA_WAY")) {
+  if (preferred_.ends_with('!')) only_ = true, preferred_.pop_back();
   const fs::path folder = cache_folder();
   if (!preferred_.empty() || folder.empty()) return;
   std::string file = "ways of " + device;
@@ -88,6 +89,12 @@ void Choices::run(const std::string& shape, const std::vector<Way>& ways, cudaSt
     return std::find_if(ways.begin(), ways.end(), [&](const Way& way) { return way.name == name; });
   };
   if (const auto way = named(preferred_); way != ways.end()) return way->run();
+  if (only_) {
+    std::string names;
+    for (const Way& way : ways) names += (names.empty() ? "" : ", ") + way.name;
+    fail(Fault::kUsage, "AGON_CUDA_WAY is \"{}!\", but \"{}\" cannot be computed that way, only by {}", preferred_,
+         shape, names);
+  }
   if (ways.size() == 1 || !preferred_.empty()) return ways.front().run();
   if (const auto known = known_.find(shape); known != known_.end())
     if (const auto way = named(known->second); way != ways.end()) return way->run();
