@@ -267,6 +267,26 @@ TEST_F(FaultTest, ALostDeviceEndsTheRunAndTheCheckpointIsGood) {
   EXPECT_EQ(again.run().weights_hash, whole);
 }
 
+TEST_F(FaultTest, OnlyErrorsThatMeanItAreALostDevice) {
+  constexpr int kInvalidConfiguration = 9, kDevicesUnavailable = 46, kUncorrectable = 214, kIllegalAddress = 700,
+                kLaunchTimeout = 702;
+  const auto device = open_device(kEmulated);
+  const auto fill_after = [&](int error) {
+    Buffer<float> block(device, 10);
+    device->run(ops::Fill{1, 10, {block.data(), 10}, 1.f});
+    control().next_error = error;
+    device->synchronize();
+  };
+  for (const auto& [error, name] : {std::pair{kDevicesUnavailable, "cudaErrorDevicesUnavailable"},
+                                    {kUncorrectable, "cudaErrorECCUncorrectable"},
+                                    {kIllegalAddress, "cudaErrorIllegalAddress"},
+                                    {kLaunchTimeout, "cudaErrorLaunchTimeout"}})
+    expect_refusal([&] { fill_after(error); }, Fault::kRun, {"the GPU was lost while", name, "--resume"});
+  expect_refusal([&] { fill_after(kInvalidConfiguration); }, Fault::kRun,
+                 {"a CUDA call failed while", "cudaErrorInvalidConfiguration", "please report it"});
+  EXPECT_NO_THROW(fill_after(0));
+}
+
 using ChoiceTest = CudaTest;
 
 std::string read_file(const std::string& path) {
