@@ -49,7 +49,6 @@ float best_time(const Way& way, cudaStream_t stream) {
 }  // namespace
 
 Choices::Choices(const std::string& device) : preferred_(variable("AGON_CUDA_WAY")) {
-  if (preferred_.ends_with('!')) only_ = true, preferred_.pop_back();
   const fs::path folder = cache_folder();
   if (!preferred_.empty() || folder.empty()) return;
   std::string file = "ways of " + device;
@@ -88,11 +87,12 @@ void Choices::run(const std::string& shape, const std::vector<Way>& ways, cudaSt
   const auto named = [&](const std::string& name) {
     return std::find_if(ways.begin(), ways.end(), [&](const Way& way) { return way.name == name; });
   };
-  if (const auto way = named(preferred_); way != ways.end()) return way->run();
-  if (only_) {
+  const bool only = preferred_.ends_with('!');
+  if (const auto way = named(preferred_.substr(0, preferred_.size() - only)); way != ways.end()) return way->run();
+  if (only) {
     std::string names;
     for (const Way& way : ways) names += (names.empty() ? "" : ", ") + way.name;
-    fail(Fault::kUsage, "AGON_CUDA_WAY is \"{}!\", but \"{}\" cannot be computed that way, only by {}", preferred_,
+    fail(Fault::kUsage, "AGON_CUDA_WAY is \"{}\", but \"{}\" cannot be computed that way, only by {}", preferred_,
          shape, names);
   }
   if (ways.size() == 1 || !preferred_.empty()) return ways.front().run();

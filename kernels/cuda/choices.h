@@ -33,7 +33,6 @@ class Choices {
   void remember(const std::string& shape, const std::string& way);
 
   std::string preferred_, path_;
-  bool only_ = false;  ///< no other way than the preferred one
   std::map<std::string, std::string> known_;
 };
 
