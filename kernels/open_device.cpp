@@ -1,5 +1,6 @@
 // Opens devices by name: the CPU, which is always there, and those of plug-ins.
 #include <dlfcn.h>
+#include <spdlog/spdlog.h>
 
 #include <charconv>
 #include <cstdlib>
@@ -86,17 +87,31 @@ DeviceName parse(const std::string& name) {
   return parsed;
 }
 
+/// The first GPU, or the CPU. Where there is a driver one expects a GPU, so that its absence has to be said; once is
+/// enough.
+std::shared_ptr<Device> open_best(int threads) {
+  if (!has_nvidia_driver()) return cpu::open(threads);
+  std::string reason;
+  try {
+    if (count("cuda", reason) > 0) return plugin("cuda").entry->open(0);
+  } catch (const Error& error) {
+    reason = error.what();
+  }
+  static std::once_flag said;
+  std::call_once(said, [&] { spdlog::warn("there is an NVIDIA driver, but the CPU is used: {}", reason); });
+  return cpu::open(threads);
+}
+
 }  // namespace
 
 std::shared_ptr<Device> open_device(const std::string& name, int threads) {
   if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
-  std::string reason;
-  if (name == "auto")
-    return has_nvidia_driver() && count("cuda", reason) > 0 ? plugin("cuda").entry->open(0) : cpu::open(threads);
+  if (name == "auto") return open_best(threads);
   if (name == "cpu") return cpu::open(threads);
   const auto [kind, index] = parse(name);
   if (kind.rfind("cuda", 0) != 0)
     fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
+  std::string reason;
   const int devices = count(kind, reason);
   if (devices == 0)
     fail(Fault::kUsage, "device \"{}\" was asked for, but {}; --device cpu works everywhere", name, reason);

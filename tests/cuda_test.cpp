@@ -1,6 +1,8 @@
 // What is particular to the CUDA back end, on the emulated device: plug-ins, graphs, memory, choices, faults.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -111,6 +113,32 @@ TEST_F(PluginTest, AutoOpensNoPluginWithoutADriver) {
   }
 }
 
+/// Opens "auto" in this process as if there were a driver, and a plug-in that is a copy of `plugin`, whose calls return
+/// `error` at first. Ends it with 0 if that was the CPU.
+void open_auto_with(const std::string& plugin, int error) {
+  const ScratchFolder folder;
+  const std::string path = folder.path() + "/libagon_cuda.so";
+  std::filesystem::copy(AGON_BINARY_DIR "/lib/" + plugin, path);
+  setenv("AGON_PLUGIN_PATH", folder.path().c_str(), 1);
+  // What is loaded by the name that is asked for is taken.
+  if (!dlopen(AGON_BINARY_DIR "/lib/stand-in/libcuda.so.1", RTLD_NOW)) std::_Exit(3);
+  void* library = dlopen(path.c_str(), RTLD_NOW);
+  if (auto* entry = reinterpret_cast<cuda_emulation::ControlEntry*>(dlsym(library, "cuda_emulation_control")))
+    entry()->next_error = error;
+  const bool cpu = open_device("auto")->name() == "cpu" && open_device("auto", 1)->name() == "cpu";
+  std::_Exit(cpu ? 0 : 1);
+}
+
+TEST_F(PluginTest, AutoSaysWhyADriverIsOfNoUse) {
+  if (dlopen("libcuda.so.1", RTLD_LAZY)) GTEST_SKIP() << "this machine has an NVIDIA driver";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a new process
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("agon"));
+  EXPECT_EXIT(open_auto_with("libagon_cuda_stale.so", 0), testing::ExitedWithCode(0),
+              "driver, but the CPU is used: .*was built for agon 0.0.1");
+  EXPECT_EXIT(open_auto_with("libagon_cuda_emulated.so", 46), testing::ExitedWithCode(0),
+              "driver, but the CPU is used: the GPU was lost while opening");
+}
+
 using MemoryTest = CudaTest;
 
 TEST_F(MemoryTest, ThatDoesNotSufficeIsSaidWithNumbers) {
@@ -162,11 +190,24 @@ class Iterations {
 };
 
 TEST_F(GraphTest, AnIterationIsOneLaunchWithoutWaitsOrAllocations) {
-  for (const auto& [base, name] :
-       {std::pair{kRing, "md-gan"}, {kRing, "fl-gan"}, {kRing, "local"}, {kStrokes, "md-gan"}}) {
+  struct Row {
+    const std::string& base;
+    std::string name;
+    std::vector<std::string> settings;  // no swap and no average in these iterations, but for those that always do
+  };
+  const std::string never = "algorithm.swap_epochs=0";
+  const Row rows[] = {
+      {kRing, "all-reduce", {}},  {kRing, "fedgan", {never, "algorithm.round_iterations=0"}},
+      {kRing, "fl-gan", {never}}, {kRing, "gossip", {}},
+      {kRing, "gossip-ind", {}},  {kRing, "local", {}},
+      {kRing, "md-gan", {never}}, {kRing, "ren-parallel", {}},
+      {kRing, "ren-serial", {}},  {kStrokes, "md-gan", {never}},
+  };
+  for (const auto& [base, name, settings] : rows) {
     SCOPED_TRACE(name);
-    Iterations game(
-        emulated(base, {std::string("algorithm.name=") + name, "algorithm.swap_epochs=0", "algorithm.batch=4"}));
+    std::vector<std::string> all = settings;
+    all.push_back("algorithm.name=" + name), all.push_back("algorithm.batch=4");
+    Iterations game(emulated(base, all));
     game.run(4);
     const Control before = control();
     game.run(20);
@@ -191,6 +232,19 @@ TEST_F(GraphTest, ASwapLaunchesTheGraphAndThenTheRest) {
   EXPECT_EQ(after.captures, before.captures) << "random permutations are not worth a graph";
   EXPECT_EQ(after.launches - before.launches, 2) << "one kernel for each swap";
   EXPECT_EQ(after.waits, before.waits);
+}
+
+TEST_F(GraphTest, ManyWorkersOfTheirOwnGraphsKeepThem) {
+  // Asynchronous MD-GAN queues lists of each worker's own.
+  Iterations game(emulated(
+      kRing, {"algorithm.name=md-gan-async", "world.workers=40", "algorithm.batch=2", "algorithm.swap_epochs=0"}));
+  game.run(3 * 40);
+  const Control before = control();
+  game.run(40);
+  const Control after = control();
+  EXPECT_EQ(after.captures, before.captures);
+  EXPECT_EQ(after.launches, before.launches);
+  EXPECT_EQ(after.graph_launches - before.graph_launches, 4 * 40);
 }
 
 TEST_F(GraphTest, ReplayedEqualsLaunchedOneByOne) {
@@ -267,6 +321,26 @@ TEST_F(FaultTest, ALostDeviceEndsTheRunAndTheCheckpointIsGood) {
   EXPECT_EQ(again.run().weights_hash, whole);
 }
 
+TEST_F(FaultTest, OnlyErrorsThatMeanItAreALostDevice) {
+  constexpr int kInvalidConfiguration = 9, kDevicesUnavailable = 46, kUncorrectable = 214, kIllegalAddress = 700,
+                kLaunchTimeout = 702;
+  const auto device = open_device(kEmulated);
+  const auto fill_after = [&](int error) {
+    Buffer<float> block(device, 10);
+    device->run(ops::Fill{1, 10, {block.data(), 10}, 1.f});
+    control().next_error = error;
+    device->synchronize();
+  };
+  for (const auto& [error, name] : {std::pair{kDevicesUnavailable, "cudaErrorDevicesUnavailable"},
+                                    {kUncorrectable, "cudaErrorECCUncorrectable"},
+                                    {kIllegalAddress, "cudaErrorIllegalAddress"},
+                                    {kLaunchTimeout, "cudaErrorLaunchTimeout"}})
+    expect_refusal([&] { fill_after(error); }, Fault::kRun, {"the GPU was lost while", name, "--resume"});
+  expect_refusal([&] { fill_after(kInvalidConfiguration); }, Fault::kRun,
+                 {"a CUDA call failed while", "cudaErrorInvalidConfiguration", "please report it"});
+  EXPECT_NO_THROW(fill_after(0));
+}
+
 using ChoiceTest = CudaTest;
 
 std::string read_file(const std::string& path) {
@@ -307,6 +381,54 @@ TEST_F(ChoiceTest, DamagedOrStrangeLinesAreNoHarm) {
   std::ofstream(path) << "no tab in this line\ngemm R1 40x20x30 nn fp32\tby magic\n\t\t\n";
   multiply_once(folder);
   EXPECT_NE(read_file(path).find("nn fp32\tby magic"), std::string::npos);
+}
+
+TEST_F(ChoiceTest, AWayThatMustBeTakenIsTakenOrRefused) {
+  const ScratchFolder folder;
+  setenv("AGON_CACHE", folder.path().c_str(), 1);
+  const auto product = [](const char* way) {
+    setenv("AGON_CUDA_WAY", way, 1);
+    const auto device = open_device(kEmulated);
+    Buffer<float> a(device, 40 * 30), b(device, 30 * 20), c(device, 40 * 20);
+    device->run(ops::Gemm{
+        .replicas = 1, .m = 40, .n = 20, .k = 30, .a = {a.data(), 0}, .b = {b.data(), 0}, .c = {c.data(), 0}});
+    device->synchronize();
+  };
+  product("cublas!");
+  product("cudnn");  // none for this: the first there is
+  expect_refusal([&] { product("cudnn!"); }, Fault::kUsage,
+                 {"AGON_CUDA_WAY is \"cudnn!\"", "gemm R1 40x20x30 nn fp32", "only by cublas, tiles"});
+}
+
+TEST_F(ChoiceTest, WhatCudnnCannotDescribeGoesAnotherWay) {
+  const auto convolve = [](const char* way) {
+    setenv("AGON_CUDA_WAY", way, 1);
+    const auto device = open_device(kEmulated);
+    Buffer<float> x(device, 6 * 6 * 4), w(device, 3 * 3 * 4 * 4), y(device, 4 * 4 * 4);
+    device->run(ops::Fill{1, 6 * 6 * 4, {x.data(), 0}, 1.f});
+    device->run(ops::Fill{1, 3 * 3 * 4 * 4, {w.data(), 0}, 2.f});
+    device->run(ops::Convolution{.direction = ops::Convolution::Direction::kForward,
+                                 .replicas = 1,
+                                 .batch = 1,
+                                 .height = 6,
+                                 .width = 6,
+                                 .in_channels = 4,
+                                 .out_height = 4,
+                                 .out_width = 4,
+                                 .out_channels = 4,
+                                 .kernel = 3,
+                                 .stride = 1,
+                                 .pad = 0,
+                                 .x = {x.data(), 0},
+                                 .w = {w.data(), 0},
+                                 .y = {y.data(), 0}});
+    return y.host();
+  };
+  const std::vector<float> expected(4 * 4 * 4, 3 * 3 * 4 * 2.f);
+  EXPECT_EQ(convolve("cudnn!"), expected);
+  control().dnn_describes = false;
+  EXPECT_EQ(convolve("cudnn"), expected);
+  expect_refusal([&] { convolve("cudnn!"); }, Fault::kUsage, {"only by implicit, unfolded"});
 }
 
 ops::Mix::Rows rows_of(const std::vector<std::vector<std::pair<int64_t, float>>>& matrix) {

@@ -4,6 +4,32 @@
 #include "kernels/error.h"
 
 namespace agon::cuda {
+namespace {
+
+/// Errors after which the device, or this process's use of it, is over: every later call would fail alike.
+bool loses_the_device(cudaError_t error) {
+  switch (error) {
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorUnknown:  // what is left of a GPU that has fallen off its bus
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 void check(cudaError_t error, const char* doing) {
   if (error == cudaSuccess) return;
@@ -19,8 +45,11 @@ void check(cudaError_t error, const char* doing) {
          "compute "
          "capability that agon info shows without its point, or use --device cpu",
          cudaGetErrorString(error));
-  fail(Fault::kRun, "the GPU was lost while {}: {} ({}); earlier checkpoints are good, go on from them with --resume",
-       doing, cudaGetErrorString(error), cudaGetErrorName(error));
+  if (loses_the_device(error))
+    fail(Fault::kRun, "the GPU was lost while {}: {} ({}); earlier checkpoints are good, go on from them with --resume",
+         doing, cudaGetErrorString(error), cudaGetErrorName(error));
+  fail(Fault::kRun, "a CUDA call failed while {}: {} ({}); please report it", doing, cudaGetErrorString(error),
+       cudaGetErrorName(error));
 }
 
 void check(cublasStatus_t status, const char* doing) {

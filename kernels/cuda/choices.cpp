@@ -87,7 +87,14 @@ void Choices::run(const std::string& shape, const std::vector<Way>& ways, cudaSt
   const auto named = [&](const std::string& name) {
     return std::find_if(ways.begin(), ways.end(), [&](const Way& way) { return way.name == name; });
   };
-  if (const auto way = named(preferred_); way != ways.end()) return way->run();
+  const bool only = preferred_.ends_with('!');
+  if (const auto way = named(preferred_.substr(0, preferred_.size() - only)); way != ways.end()) return way->run();
+  if (only) {
+    std::string names;
+    for (const Way& way : ways) names += (names.empty() ? "" : ", ") + way.name;
+    fail(Fault::kUsage, "AGON_CUDA_WAY is \"{}\", but \"{}\" cannot be computed that way, only by {}", preferred_,
+         shape, names);
+  }
   if (ways.size() == 1 || !preferred_.empty()) return ways.front().run();
   if (const auto known = known_.find(shape); known != known_.end())
     if (const auto way = named(known->second); way != ways.end()) return way->run();

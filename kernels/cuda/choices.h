@@ -17,8 +17,9 @@ struct Way {
 
 /// Which way computes a shape fastest: timed once, remembered, and kept in the user's cache folder for each kind of GPU
 /// and version of cuDNN, so that later runs go the same way and give the same bits.
-///   AGON_CUDA_WAY=NAME  takes that way wherever there is one, and times nothing
-///   AGON_CACHE=FOLDER   the cache folder (default $XDG_CACHE_HOME/agon, ~/.cache/agon)
+///   AGON_CUDA_WAY=NAME   takes that way wherever there is one, else the first, and times nothing
+///   AGON_CUDA_WAY=NAME!  that way or none: an error where there is none, so that what is measured is what was named
+///   AGON_CACHE=FOLDER    the cache folder (default $XDG_CACHE_HOME/agon, ~/.cache/agon)
 class Choices {
  public:
   explicit Choices(const std::string& device);

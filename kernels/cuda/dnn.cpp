@@ -44,28 +44,23 @@ std::unique_ptr<DnnPlan> DnnPlan::make(cudnnHandle_t dnn, const ops::Convolution
   std::unique_ptr<DnnPlan> plan(new DnnPlan);
   plan->direction_ = op.direction;
   const auto i = [](int64_t n) { return static_cast<int>(n); };
-  const char* const doing = "describing a convolution";
-  check(cudnnCreateTensorDescriptor(&plan->x_), doing);
-  check(cudnnCreateTensorDescriptor(&plan->y_), doing);
-  check(cudnnCreateFilterDescriptor(&plan->w_), doing);
-  check(cudnnCreateConvolutionDescriptor(&plan->convolution_), doing);
-  check(cudnnSetTensor4dDescriptor(plan->x_, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, i(op.batch), i(op.in_channels),
-                                   i(op.height), i(op.width)),
-        doing);
-  check(cudnnSetTensor4dDescriptor(plan->y_, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, i(op.batch), i(op.out_channels),
-                                   i(op.out_height), i(op.out_width)),
-        doing);
-  check(cudnnSetFilter4dDescriptor(plan->w_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, i(op.out_channels), i(op.in_channels),
-                                   i(op.kernel), i(op.kernel)),
-        doing);
-  check(cudnnSetConvolution2dDescriptor(plan->convolution_, i(op.pad), i(op.pad), i(op.stride), i(op.stride), 1, 1,
-                                        CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
-        doing);
+  const auto done = [](cudnnStatus_t status) { return status == CUDNN_STATUS_SUCCESS; };
   // The default mode allows tf32, and only that.
-  check(cudnnSetConvolutionMathType(plan->convolution_,
-                                    op.precision == Precision::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH),
-        doing);
-  return plan->choose(dnn, most_space) ? std::move(plan) : nullptr;
+  const cudnnMathType_t math = op.precision == Precision::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH;
+  // What cuDNN does not take is computed in another way.
+  const bool described =
+      done(cudnnCreateTensorDescriptor(&plan->x_)) && done(cudnnCreateTensorDescriptor(&plan->y_)) &&
+      done(cudnnCreateFilterDescriptor(&plan->w_)) && done(cudnnCreateConvolutionDescriptor(&plan->convolution_)) &&
+      done(cudnnSetTensor4dDescriptor(plan->x_, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, i(op.batch), i(op.in_channels),
+                                      i(op.height), i(op.width))) &&
+      done(cudnnSetTensor4dDescriptor(plan->y_, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, i(op.batch), i(op.out_channels),
+                                      i(op.out_height), i(op.out_width))) &&
+      done(cudnnSetFilter4dDescriptor(plan->w_, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, i(op.out_channels),
+                                      i(op.in_channels), i(op.kernel), i(op.kernel))) &&
+      done(cudnnSetConvolution2dDescriptor(plan->convolution_, i(op.pad), i(op.pad), i(op.stride), i(op.stride), 1, 1,
+                                           CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT)) &&
+      done(cudnnSetConvolutionMathType(plan->convolution_, math));
+  return described && plan->choose(dnn, most_space) ? std::move(plan) : nullptr;
 }
 
 DnnPlan::~DnnPlan() {

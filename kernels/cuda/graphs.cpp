@@ -10,8 +10,8 @@
 namespace agon::cuda {
 namespace {
 
-constexpr size_t kMostEntries = 32;
-constexpr size_t kLeastPrefix = 8;  // operations in common that are worth a graph launch of their own
+constexpr size_t kMostEntries = 512;  // asynchronous MD-GAN has three lists of each worker's own
+constexpr size_t kLeastPrefix = 8;    // operations in common that are worth a graph launch of their own
 
 bool mixes(const Operation& operation) {
   return std::holds_alternative<ops::Mix>(operation) || std::holds_alternative<ops::Select>(operation) ||

@@ -1,7 +1,10 @@
 // cuDNN's convolutions as loops, channels last. Work space is written with NaN, as a sign that it may be used.
 #include <cstring>
 
+#include "control.h"
 #include "cudnn.h"
+
+extern "C" cuda_emulation::Control* cuda_emulation_control();
 
 struct cudnnContext {
   cudaStream_t stream = nullptr;
@@ -90,6 +93,7 @@ cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t tensor) {
 cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t tensor, cudnnTensorFormat_t format, cudnnDataType_t,
                                          int n, int c, int h, int w) {
   *tensor = {n, c, h, w};
+  if (!cuda_emulation_control()->dnn_describes) return CUDNN_STATUS_NOT_SUPPORTED;
   return format == CUDNN_TENSOR_NHWC ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* filter) {

@@ -170,8 +170,9 @@ void run_kernel(dim3 grid, dim3 block, const Work& thread) {
       }
 }
 
-#define ALIVE() \
-  if (lost) return cudaErrorLaunchFailure
+#define ALIVE()                            \
+  if (lost) return cudaErrorLaunchFailure; \
+  if (control().next_error != 0) return static_cast<cudaError_t>(std::exchange(control().next_error, 0))
 #define NOT_CAPTURING() \
   if (captures_open > 0) return cudaErrorStreamCaptureUnsupported
 
@@ -387,6 +388,14 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidValue";
     case cudaErrorMemoryAllocation:
       return "cudaErrorMemoryAllocation";
+    case cudaErrorDevicesUnavailable:
+      return "cudaErrorDevicesUnavailable";
+    case cudaErrorECCUncorrectable:
+      return "cudaErrorECCUncorrectable";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchTimeout:
+      return "cudaErrorLaunchTimeout";
     case cudaErrorInvalidConfiguration:
       return "cudaErrorInvalidConfiguration";
     case cudaErrorLaunchFailure:

@@ -57,7 +57,7 @@ class Arena {
     return {ints_.back().data(), count};
   }
   template <class T>
-  const T* values(const std::vector<T>& host) {
+  T* values(const std::vector<T>& host) {
     auto buffer = std::make_shared<Buffer<T>>(device_, static_cast<int64_t>(host.size()));
     buffer->set(host);
     others_.push_back(buffer);

@@ -20,13 +20,19 @@ void add_optimisers(const Bench& bench, int64_t R) {
     return ops::Adam{R,        P, a.floats(R, P), a.floats(R, P), a.floats(R, P), a.floats(R, P), a.floats(R, 1, 1e-3f),
                      a.ints(R)};
   });
+  add_operation(bench, with_replicas("sgd", R), 5 * R * P, [=](Arena& a) {
+    return ops::Sgd{R, P, a.floats(R, P), a.floats(R, P), a.floats(R, P), a.floats(R, 1, 1e-3f), a.ints(R), 0.9f};
+  });
+  add_operation(bench, with_replicas("fill", R), R * P, [=](Arena& a) {
+    return ops::Fill{R, P, a.floats(R, P), 0.5f};
+  });
   add_operation(bench, with_replicas("rmsprop", R), 5 * R * P, [=](Arena& a) {
     return ops::RmsProp{R, P, a.floats(R, P), a.floats(R, P), a.floats(R, P), a.floats(R, 1, 1e-3f), a.ints(R)};
   });
 }
 
-/// A row of the mixing matrix for each replica: `terms` neighbours from `first` on, equally weighted.
-ops::Mix mix(Arena& arena, int64_t R, int64_t first, int64_t terms, bool same_for_all) {
+/// A row for each replica: `terms` neighbours from `first` on, equally weighted.
+std::shared_ptr<const ops::Mix::Rows> neighbours(int64_t R, int64_t first, int64_t terms, bool same_for_all) {
   auto matrix = std::make_shared<ops::Mix::Rows>();
   matrix->begin = {0};
   for (int64_t i = 0; i < R; ++i) {
@@ -36,8 +42,12 @@ ops::Mix mix(Arena& arena, int64_t R, int64_t first, int64_t terms, bool same_fo
     }
     matrix->begin.push_back(static_cast<int64_t>(matrix->column.size()));
   }
+  return matrix;
+}
+
+ops::Mix mix(Arena& arena, int64_t R, int64_t first, int64_t terms, bool same_for_all) {
   const Floats models = arena.floats(R, kDiscriminator);
-  return {kDiscriminator, models, models, matrix};
+  return {kDiscriminator, models, models, neighbours(R, first, terms, same_for_all)};
 }
 
 void add_mixing(const Bench& bench, int64_t R) {
@@ -45,6 +55,14 @@ void add_mixing(const Bench& bench, int64_t R) {
   add_operation(bench, with_replicas("mix/swap", R), moved, [=](Arena& a) { return mix(a, R, 1, 1, false); });
   add_operation(bench, with_replicas("mix/gossip", R), moved, [=](Arena& a) { return mix(a, R, 0, 2, false); });
   add_operation(bench, with_replicas("mix/average", R), moved, [=](Arena& a) { return mix(a, R, 0, R, true); });
+  constexpr int64_t kLabels = 20;
+  add_operation(bench, with_replicas("select", R), 2 * R * kLabels, [=](Arena& a) {
+    return ops::Select{kLabels, a.ints(R, kLabels), a.ints(R, kLabels), neighbours(R, 1, 1, false)};
+  });
+}
+
+void add_counter(const Bench& bench) {
+  add_operation(bench, "advance", 4, [](Arena& a) { return ops::Advance{a.values(std::vector<uint64_t>{0})}; });
 }
 
 /// Feedback of R workers on ten pictures each: merged by robust rules, and in fewer bits.
@@ -73,48 +91,49 @@ void add_feedback(const Bench& bench, int64_t R) {
 
 struct MatrixRow {
   std::string name;
-  int64_t R, rows, cols;
-  bool split;
-  int64_t size() const { return R * rows * cols; }
+  int64_t rows, cols;
+  int64_t most_replicas = 100;
 };
 const MatrixRow kMatrices[] = {
-    {"mlp D 20x512", 10, 20, 512, false},
-    {"cnn D 20x14x14x16", 10, 20 * 14 * 14, 16, false},
-    {"cnn D 20x7x7x64", 10, 20 * 7 * 7, 64, false},
-    {"mnist G 20x28x28x1", 1, 20 * 28 * 28, 1, true},
-    {"cifar G 20x16x16x96", 1, 20 * 16 * 16, 96, true},
+    {"mlp D 20x512", 20, 512},
+    {"cnn D 20x14x14x16", 20 * 14 * 14, 16},
+    {"cnn D 20x7x7x64", 20 * 7 * 7, 64},
+    {"mnist G 20x28x28x1", 20 * 28 * 28, 1},
+    {"cifar G 20x16x16x96", 20 * 16 * 16, 96},
+    {"64 MB 32768x512", 32768, 512, 1},  // more than caches hold
 };
 
-void add_layers(const Bench& bench) {
+void add_layers(const Bench& bench, int64_t R) {
+  const bool split = R == 1;
   for (const MatrixRow& m : kMatrices) {
+    if (R > m.most_replicas) continue;
     const int64_t n = m.rows * m.cols;
+    const std::string shape = with_replicas(m.name, R);
     for (const auto& [name, activation] :
          {std::pair{"leaky relu/", Activation::kLeakyRelu}, std::pair{"tanh/", Activation::kTanh}}) {
-      add_operation(bench, "bias + " + (name + m.name), 2 * m.size(), [=](Arena& a) {
-        return ops::BiasActivation{m.R,        m.rows, m.cols, a.floats(m.R, n), a.floats(m.R, m.cols, 0.01f),
-                                   activation, 0.2f,   m.split};
+      add_operation(bench, "bias + " + (name + shape), 2 * R * n, [=](Arena& a) {
+        return ops::BiasActivation{R,          m.rows, m.cols, a.floats(R, n), a.floats(R, m.cols, 0.01f),
+                                   activation, 0.2f,   split};
       });
-      add_operation(bench, "bias grad + " + (name + m.name), 3 * m.size(), [=](Arena& a) {
+      add_operation(bench, "bias grad + " + (name + shape), 3 * R * n, [=](Arena& a) {
         return ops::BiasActivationGrad{
-            m.R,        m.rows, m.cols, a.floats(m.R, n, 0.f), a.floats(m.R, n), a.floats(m.R, m.cols),
-            activation, 0.2f,   m.split};
+            R, m.rows, m.cols, a.floats(R, n, 0.f), a.floats(R, n), a.floats(R, m.cols), activation, 0.2f, split};
       });
     }
-    add_operation(bench, "batch norm/" + m.name, 4 * m.size(), [=](Arena& a) {
-      ops::BatchNorm op{m.R, 1, m.rows, m.cols, a.floats(m.R, n), a.floats(m.R, n)};
-      op.gamma = a.floats(m.R, m.cols), op.beta = a.floats(m.R, m.cols), op.saved = a.floats(m.R, 2 * m.cols);
-      op.running_mean = a.floats(m.R, m.cols), op.running_var = a.floats(m.R, m.cols), op.split = m.split;
+    add_operation(bench, "batch norm/" + shape, 4 * R * n, [=](Arena& a) {
+      ops::BatchNorm op{R, 1, m.rows, m.cols, a.floats(R, n), a.floats(R, n)};
+      op.gamma = a.floats(R, m.cols), op.beta = a.floats(R, m.cols), op.saved = a.floats(R, 2 * m.cols);
+      op.running_mean = a.floats(R, m.cols), op.running_var = a.floats(R, m.cols), op.split = split;
       return op;
     });
-    add_operation(bench, "batch norm grad/" + m.name, 5 * m.size(), [=](Arena& a) {
-      ops::BatchNormGrad op{m.R, 1, m.rows, m.cols, a.floats(m.R, n), a.floats(m.R, n)};
-      op.gamma = a.floats(m.R, m.cols), op.saved = a.floats(m.R, 2 * m.cols), op.dx = a.floats(m.R, n);
-      op.dgamma = a.floats(m.R, m.cols), op.dbeta = a.floats(m.R, m.cols), op.split = m.split;
+    add_operation(bench, "batch norm grad/" + shape, 5 * R * n, [=](Arena& a) {
+      ops::BatchNormGrad op{R, 1, m.rows, m.cols, a.floats(R, n), a.floats(R, n)};
+      op.gamma = a.floats(R, m.cols), op.saved = a.floats(R, 2 * m.cols), op.dx = a.floats(R, n);
+      op.dgamma = a.floats(R, m.cols), op.dbeta = a.floats(R, m.cols), op.split = split;
       return op;
     });
-    add_operation(bench, "dropout/" + m.name, 2 * m.size(), [=](Arena& a) {
-      return ops::Dropout{m.R, n, a.floats(m.R, n), a.floats(m.R, n), 0.3f, {}, m.split};
-    });
+    add_operation(bench, "dropout/" + shape, 2 * R * n,
+                  [=](Arena& a) { return ops::Dropout{R, n, a.floats(R, n), a.floats(R, n), 0.3f, {}, split}; });
   }
 }
 
@@ -133,9 +152,10 @@ void add_elementwise_rows(const Bench& bench) {
   for (const int64_t replicas : {1, 10, 100}) {
     add_optimisers(bench, replicas);
     if (replicas > 1) add_mixing(bench, replicas), add_feedback(bench, replicas);
+    add_layers(bench, replicas);
   }
-  add_layers(bench);
   add_random(bench);
+  add_counter(bench);
 }
 
 }  // namespace agon::bench

@@ -1,4 +1,5 @@
-// Matrix products and convolutions, next to the plain call of the library they stand on: oneDNN, cuBLAS, cuDNN.
+// Matrix products and convolutions, next to the library they stand on: a plain call of oneDNN, and what agon does by
+// cuBLAS and by cuDNN alone, which includes rounding operands to bf16 and turning weights into cuDNN's order.
 #include <cstdlib>
 
 #include "kernels/cpu/baseline.h"
@@ -46,11 +47,11 @@ std::string label(Precision precision) {
   return names[static_cast<int>(precision)];
 }
 
-/// The same device with one of the libraries it stands on for all products: what a plain call to it takes. Null where
-/// that is not to be had.
-std::shared_ptr<Device> plain(const Bench& bench, const char* library) {
+/// The same device with all products by one of the libraries it stands on; a product that the library cannot do is
+/// an error there. Null on the CPU.
+std::shared_ptr<Device> by_library(const Bench& bench, const std::string& library) {
   if (bench.is_cpu()) return nullptr;
-  setenv("AGON_CUDA_WAY", library, 1);  // read when a device is opened
+  setenv("AGON_CUDA_WAY", (library + "!").c_str(), 1);  // read when a device is opened
   std::shared_ptr<Device> device = open_device(bench.device->name());
   unsetenv("AGON_CUDA_WAY");
   return device;
@@ -127,19 +128,21 @@ void add_matrix_rows(const Bench& bench) {
   std::vector<Precision> precisions{Precision::kFp32, Precision::kBf16};
   if (!bench.is_cpu()) precisions.push_back(Precision::kTf32);
   Bench cublas = bench, cudnn = bench;
-  cublas.device = plain(bench, "cublas"), cudnn.device = plain(bench, "cudnn");
+  cublas.device = by_library(bench, "cublas"), cudnn.device = by_library(bench, "cudnn");
   for (const Precision precision : precisions) {
     for (const GemmRow& row : kGemms)
       for (const int64_t replicas : {1, 10, 100}) {
         add_gemm(bench, row, precision, replicas);
-        if (cublas.device) add_gemm(cublas, row, precision, replicas, "/plain cuBLAS");
+        if (cublas.device)
+          add_gemm(cublas, row, precision, replicas,
+                   precision == Precision::kBf16 ? "/by cuBLAS, with rounding" : "/by cuBLAS");
       }
     for (const ConvRow& row : kConvolutions)
       for (const Direction direction : {Direction::kForward, Direction::kInputGrad, Direction::kWeightGrad}) {
         for (const int64_t replicas : {1, 10, 100}) add_convolution(bench, row, direction, precision, replicas);
         if (bench.is_cpu()) add_convolution(bench, row, direction, precision, 1, "/plain oneDNN", true);
         if (cudnn.device && precision != Precision::kBf16)
-          add_convolution(cudnn, row, direction, precision, 1, "/plain cuDNN");
+          add_convolution(cudnn, row, direction, precision, 1, "/by cuDNN, weights turned");
       }
   }
 }

@@ -23,7 +23,7 @@ def table(head, rows):
 
 
 print(f"# {gpu}\n\nBy `tools/device-check`. Versions:\n")
-print("\n".join("    " + line for line in lines("info.txt")[:8]) + "\n")
+print("\n".join("    " + line for line in lines("versions.txt") + lines("info.txt")[:8]) + "\n")
 
 steps = [line.split() for line in lines("steps.txt")]
 if steps:
@@ -34,19 +34,28 @@ for line in lines("pytorch.jsonl"):
     row = json.loads(line)
     peers.setdefault(row["net"], {})[row["how"]] = 1e6 / row["iters_per_s"]
 
-rows = []
+rows, sizes = [], {}
 for line in lines("iterations.jsonl"):
     row = json.loads(line)
-    net = row["name"].split()[0]
-    modes = peers.get(net, {}) if "N=" not in row["name"] else {}
-    ours = row["microseconds"]
-    eager = f"{modes['eager'] / ours:.1f} x" if "eager" in modes else "-"
+    net, what = row["name"].split()
+    ours, host = row["microseconds"], f"{row['microseconds_queueing']:.1f}"
+    if what.startswith("N="):
+        sizes[int(what[2:])] = (row["batch"], ours, host)
+        continue
+    modes = peers.get(net, {}) if what == "fp32" else {}  # the peer computes in fp32
     best = min(modes, key=modes.get) if modes else None
-    rows.append([row["name"], row["workers"], row["batch"], f"{ours:.1f}", f"{row['microseconds_queueing']:.1f}", eager,
+    rows.append([row["name"], row["workers"], row["batch"], f"{ours:.1f}", host,
+                 f"{modes['eager'] / ours:.1f} x" if "eager" in modes else "-",
                  f"{modes[best] / ours:.1f} x ({best})" if best else "-"])
 if rows:
-    print("Whole iterations, k = 2 where N = 10:\n")
+    print("Whole iterations, k = 2; the PyTorch peer computes in fp32, so only that is compared:\n")
     table(["what", "N", "b", "us an iteration", "host's share, us", "against PyTorch eager", "against its best mode"], rows)
+if sizes:
+    print("MNIST MLP in fp32 by the number of workers, k = 1:\n")
+    rows = [[n, batch, f"{ours:.1f}", host] for n, (batch, ours, host) in sorted(sizes.items())]
+    if 10 in sizes and 100 in sizes:
+        rows.append(["100 / 10", "", f"{sizes[100][1] / sizes[10][1]:.2f} x", ""])
+    table(["N", "b", "us an iteration", "host's share, us"], rows)
 if peers:
     table(["PyTorch, us an iteration", "eager", "fused", "graph", "vmap", "vmap-graph"],
           [[net] + [f"{modes[m]:.0f}" if m in modes else "did not run" for m in ("eager", "fused", "graph", "vmap", "vmap-graph")]
@@ -55,7 +64,13 @@ if peers:
 bench = os.path.join(folder, "bench.json")
 if os.path.exists(bench):
     with open(bench, encoding="utf-8") as file:
-        found = json.load(file)
+        text = file.read().strip()
+    try:
+        found = json.loads(text)
+    except ValueError:  # it was ended early: the rows so far
+        whole = text.rfind("    },\n")
+        found = json.loads(text[:whole] + "    }]}") if whole > 0 else {"context": {}, "benchmarks": []}
+        print("agon-bench did not end; these are the rows it came to.\n")
     for key, value in found["context"].items():
         if "roofline" in key:
             print(f"{key}: {value}\n")
@@ -68,3 +83,8 @@ for line in lines("train.json")[-1:]:
     summary = json.loads(line)
     print(f"`agon train md-gan-mnist-mlp`: {summary['iterations']} iterations in {summary['seconds_training']:.1f} s of training, "
           f"scores {json.dumps(summary.get('scores', {}))}")
+
+commands = list(dict.fromkeys(lines("commands.txt")))
+if commands:
+    print("\nCommands, in the root of the repository:\n")
+    print("\n".join("    " + line for line in commands))
