@@ -125,8 +125,7 @@ void open_auto_with(const std::string& plugin, int error) {
   void* library = dlopen(path.c_str(), RTLD_NOW);
   if (auto* entry = reinterpret_cast<cuda_emulation::ControlEntry*>(dlsym(library, "cuda_emulation_control")))
     entry()->next_error = error;
-  const bool cpu = open_device("auto")->name() == "cpu" && open_device("auto", 1)->name() == "cpu";
-  std::_Exit(cpu ? 0 : 1);
+  std::_Exit(open_device("auto")->name() == "cpu" ? 0 : 1);
 }
 
 TEST_F(PluginTest, AutoSaysWhyADriverIsOfNoUse) {
