@@ -65,17 +65,11 @@ class Communicator {
   /// Whether it is this process that tells people what happened to all: the first, or after its loss the next.
   virtual bool speaks() const { return rank() == 0; }
 
-  /// Bytes that this process has sent to others.
-  int64_t bytes_sent() const { return bytes_sent_; }
-
   /// Ends all processes that are left of the run with this exit code, or, where this one was refused or has lost the
   /// first, itself. Does not return.
   [[noreturn]] virtual void abandon(int exit_code) = 0;
   /// Before this process ends well: does not return if others were lost, who would be waited for in vain.
   virtual void part() {}
-
- protected:
-  int64_t bytes_sent_ = 0;
 };
 
 /// A process without others.

@@ -58,12 +58,10 @@ class MpiCommunicator final : public Communicator {
         note(MPI_Irecv(static_cast<char*>(message.data) + begin, part(message.bytes, begin), MPI_BYTE, message.from,
                        tag, comm_, &requests_.emplace_back(MPI_REQUEST_NULL)));
     const size_t receives = requests_.size();
-    for (const Outgoing& message : out) {
-      bytes_sent_ += static_cast<int64_t>(message.bytes);
+    for (const Outgoing& message : out)
       for (size_t begin = 0; begin < message.bytes; begin += kMostBytes)
         note(MPI_Isend(static_cast<const char*>(message.data) + begin, part(message.bytes, begin), MPI_BYTE, message.to,
                        tag, comm_, &requests_.emplace_back(MPI_REQUEST_NULL)));
-    }
     wait(receives, code);
   }
 
