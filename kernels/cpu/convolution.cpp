@@ -24,8 +24,7 @@ Cut cut(const ConvShape& s, bool split) {
   const int64_t vectors = all_columns(s).end;
   const bool weight_grad = s.direction == Direction::kWeightGrad;
   // Pieces of samples would each pack all weights, pieces of columns each read the whole image.
-  const bool by_columns =
-      weight_grad || (has_tiles(s.precision) && vectors >= 4 && s.w_count() > s.x_count() + s.y_count());
+  const bool by_columns = weight_grad || (has_tiles() && vectors >= 4 && s.w_count() > s.x_count() + s.y_count());
   const int64_t size = by_columns ? vectors : s.batch;
   if (!split) return {by_columns, size, size};
   constexpr int64_t kMostChunks = 8;
@@ -43,9 +42,9 @@ struct Plan {
   ConvShape shape;
   std::shared_ptr<const DnnlConv> dnnl;  // where there are no tiles
 
-  explicit Plan(const ConvShape& s) : shape(s), dnnl(has_tiles(s.precision) ? nullptr : DnnlConv::get(s)) {}
+  explicit Plan(const ConvShape& s) : shape(s), dnnl(has_tiles() ? nullptr : DnnlConv::get(s)) {}
   void run(Columns columns, float* x, float* w, float* y) const {
-    if (has_tiles(shape.precision))
+    if (has_tiles())
       tile_convolution(shape, columns, x, w, y);
     else if (dnnl)
       dnnl->run(x, w, y);
@@ -73,7 +72,7 @@ void enqueue(Stream& stream, const ops::Convolution& op) {
   const ConvShape whole = ConvShape::of(op);
   check_map_size(op);
   const Cut pieces = cut(whole, op.split);
-  const bool tiles = has_tiles(op.precision), whole_shape = tiles && pieces.by_columns;
+  const bool tiles = has_tiles(), whole_shape = tiles && pieces.by_columns;
   const auto part = [&](int64_t chunk) {
     ConvShape s = whole;
     if (!pieces.by_columns)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/conv_shape.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/stream.h"
@@ -194,13 +195,17 @@ bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
   constexpr int64_t kLeastSum = 64;  // shorter ones do not pay for adding up the lanes
   // AVX-512's registers hold so large tiles that oneDNN is as fast, but for b^T; and only they multiply bf16.
   const bool fp32 = op.precision == Precision::kFp32, outer_products = AGON_TILES == 256 && fp32;
-#if defined(__AVX512BF16__)
-  constexpr bool kPairs = true;
+#if AGON_AMX
+  const bool pairs = !has_amx();  // which oneDNN uses
 #else
-  constexpr bool kPairs = false;
+#if defined(__AVX512BF16__)
+  constexpr bool pairs = true;
+#else
+  constexpr bool pairs = false;
 #endif
-  if (!has_tiles(op.precision) || op.k == 0) return false;
-  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || kPairs);
+#endif
+  if (op.k == 0) return false;
+  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || pairs);
   if (op.transpose_a) return outer_products && op.k <= kMostRows;
   // All columns of a narrow matrix would be copied.
   return outer_products && op.m <= kMostRows && op.n >= kTileWidth * kVector;

@@ -2,20 +2,17 @@
 #include "kernels/cpu/tile_conv.h"
 
 #include <algorithm>
-#include <dnnl.hpp>
+#include <optional>
 #include <vector>
 
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/stream.h"
 
 namespace agon::cpu {
 
-bool has_tiles([[maybe_unused]] Precision precision) {
+bool has_tiles() {
 #if AGON_TILES
-#if defined(__AVX512BF16__)
-  static const bool has_amx = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
-  if (precision == Precision::kBf16) return !has_amx;
-#endif
   return true;
 #else
   return false;
@@ -95,17 +92,84 @@ void sweep(const WindowProduct& p, const Span& down, const Span& across, int64_t
   }
 }
 
+#if AGON_AMX
+/// Rows [low, low + rows) of all windows times their weights, a panel [rows, words, columns] with words as the matrix
+/// registers take them. The windows of a block are brought together first, as these want rows at equal distances.
+void sweep_by_matrix(const WindowProduct& p, int64_t low, int64_t rows, int64_t words, const Bfloat16* source,
+                     const float* panel, int64_t vectors, float* target, bool accumulate, Lanes last) {
+  const int64_t used = words_for<Bfloat16>(p.taps * p.depth), steps = rows * words / kAmxSide;
+  const int64_t pitch = steps * kAmxSide + (steps % 2 == 0 ? kAmxSide : 0);  // odd in lines: all sets of the cache
+  float* const windows = scratch(kScratchE, kAmxBlock * pitch);
+  alignas(64) float sums[kAmxBlock * kAmxBlock];
+  const int64_t down = p.down.front().end, across = p.across.front().end, count = p.batch * down * across;
+  int64_t b = 0, i = 0, j = 0;
+  for (int64_t begin = 0; begin < count; begin += kAmxBlock) {
+    const int64_t some = std::min(kAmxBlock, count - begin);
+    float* result[kAmxBlock];
+    for (int64_t m = 0; m < some; ++m) {
+      const Bfloat16* const window = source + p.from.at(b, i, j) + low * p.row_stride;
+      result[m] = target + p.to.at(b, i, j);
+      if (++j == across) j = 0, ++i;
+      if (i == down) i = 0, ++b;
+      float* to = windows + m * pitch;
+      for (int64_t u = 0; u < rows; ++u)
+        for (int64_t d = 0; d < words; d += kAmxSide, to += kAmxSide)
+          store(to, load(lanes(used - d), reinterpret_cast<const float*>(window + u * p.row_stride) + d));
+    }
+    for (int64_t v = 0; v < vectors; v += 2) {
+      const int n = v + 1 < vectors ? 2 : 1;
+      amx_multiply(some > kAmxSide ? 2 : 1, n, {windows, pitch, kAmxSide},
+                   {panel + v * kVector, vectors * kVector, kAmxSide * vectors * kVector}, steps, sums);
+      for (int64_t m = 0; m < some; ++m)
+        for (int64_t e = 0; e < n; ++e) {
+          float* const to = result[m] + (v + e) * kVector;
+          const Lanes in = v + e + 1 < vectors ? lanes(kVector) : last;
+          const Vector sum = load(sums + m * kAmxBlock + e * kVector);
+          store(to, in, accumulate ? _mm512_add_ps(load(in, to), sum) : sum);
+        }
+    }
+  }
+}
+#endif
+
+/// Whether products of T go through the matrix registers.
+template <class T>
+bool by_matrix() {
+#if AGON_AMX
+  return kPerWord<T> == 2 && has_amx();
+#else
+  return false;
+#endif
+}
+
 /// pack(u, begin, vectors, to) packs the weights of window row u for a panel of columns.
 template <class T, class Pack>
 void multiply(const WindowProduct& p, Columns columns, const T* source, float* target, Pack pack) {
   // As many window rows at a time as keep their weights in the second-level cache.
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
-    const int64_t row_floats = words_for<T>(p.taps * p.depth) * vectors * kVector;
+    const int64_t used = words_for<T>(p.taps * p.depth), width = vectors * kVector;
+    int64_t words = used;
+#if AGON_AMX
+    if (by_matrix<T>()) words = amx_words(used);
+#endif
+    const int64_t row_floats = words * width;
     const int64_t most = std::max<int64_t>(1, kCacheFloats / std::max<int64_t>(1, row_floats));
     float* const panel = scratch(kScratchA, std::min(most, p.rows) * row_floats + kVector);
     for (int64_t u = 0; u == 0 || u < p.rows; u += most) {
       const int64_t end = std::min(u + most, p.rows);
-      for (int64_t v = u; v < end; ++v) pack(v, begin, vectors, panel + (v - u) * row_floats);
+      for (int64_t v = u; v < end; ++v) {
+        float* const row = panel + (v - u) * row_floats;
+        pack(v, begin, vectors, row);
+        std::fill(row + used * width, row + row_floats, 0.f);
+      }
+#if AGON_AMX
+      if constexpr (kPerWord<T> == 2)
+        if (by_matrix<T>()) {
+          sweep_by_matrix(p, u, end - u, words, source, panel, vectors, target + begin * kVector, u > 0,
+                          last_lanes(p.columns, begin, vectors));
+          continue;
+        }
+#endif
       for (const Span& down : p.down)
         for (const Span& across : p.across) {
           const int64_t low = std::max(u, down.low), rows = std::min(end, down.high) - low;
@@ -122,11 +186,11 @@ void multiply(const WindowProduct& p, Columns columns, const T* source, float* t
 }
 
 /// The windows along an axis, all of them in one span where sums over `depth` elements a tap are too short to gain by
-/// leaving out some, or would have to leave out half a word.
+/// leaving out some, would have to leave out half a word, or cost next to nothing.
 template <class T>
 std::vector<Span> spans_of(int64_t depth, int64_t count, int64_t first, int64_t step, int64_t taps, int64_t size) {
   constexpr int64_t kLeastDepth = 16;
-  if (depth < kLeastDepth || depth % kPerWord<T> != 0) return {{0, count, 0, taps}};
+  if (depth < kLeastDepth || depth % kPerWord<T> != 0 || by_matrix<T>()) return {{0, count, 0, taps}};
   return spans(count, first, step, taps, size);
 }
 
@@ -334,6 +398,10 @@ void tile_convolution(const ConvShape& s, Columns columns, float* x, float* w, f
   columns.end = std::min(columns.end * (16 / kVector), (count + kVector - 1) / kVector);
   if (s.precision == Precision::kFp32) return convolve<float>(s, columns, x, w, y);
 #if defined(__AVX512BF16__)
+#if AGON_AMX
+  std::optional<AmxTiles> tiles;
+  if (by_matrix<Bfloat16>()) tiles.emplace();
+#endif
   convolve<Bfloat16>(s, columns, x, w, y);
 #else
   const auto rounded = [&](Direction output, MatrixScratch slot, float* from, int64_t floats) {

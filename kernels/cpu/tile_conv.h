@@ -4,9 +4,8 @@
 
 namespace agon::cpu {
 
-/// Whether this build and processor have tiles for a shape's precision (AVX-512, for bf16 with AVX512-BF16 and without
-/// AMX, which oneDNN uses better).
-bool has_tiles(Precision precision);
+/// Whether this build has tiles: for a processor with AVX-512 or AVX2.
+bool has_tiles();
 
 /// A range of the columns of the result: output channels of the forward pass and the weight gradient, input channels
 /// of the input gradient. In vectors of 16.

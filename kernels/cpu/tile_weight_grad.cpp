@@ -1,7 +1,9 @@
 // The weight gradient of convolutions: sums of outer products, in register tiles.
 #include <algorithm>
+#include <optional>
 #include <vector>
 
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/panels.h"
 #include "kernels/cpu/stream.h"
 
@@ -40,6 +42,57 @@ struct PixelsUnder {
   int64_t count() const { return end - begin; }
 };
 
+#if AGON_AMX
+/// The same sums by the matrix registers, for which both factors' sums run along their rows: of y, a panel
+/// [count, width] as packed, all is transposed; of x, what 32 rows of the result need is brought together. The result
+/// comes out transposed.
+class MatrixOuter {
+ public:
+  MatrixOuter(const float* panel, int64_t count, int64_t vectors) : vectors_(vectors) {
+    const int64_t width = vectors * kVector, steps = amx_words(count) / kAmxSide + 1;
+    pitch_ = (steps + (steps % 2 == 0 ? 1 : 0)) * kAmxSide;  // odd in lines: all sets of the cache
+    map_ = scratch(kScratchE, width * pitch_);
+    transpose<float>(panel, count, width, width, map_, pitch_);
+    for (int64_t c = 0; c < width; ++c) std::fill(map_ + c * pitch_ + count, map_ + (c + 1) * pitch_, 0.f);
+  }
+
+  /// to[m][c] (ld apart) (+)= the sum over t < count of x[windows[t] + m] * y[pixel + t][c], m < rows.
+  void add(const float* x, const int64_t* windows, int64_t pixel, int64_t count, int64_t rows, float* to, int64_t ld,
+           bool accumulate, Lanes last) const {
+    const int64_t words = amx_words(count), steps = words / kAmxSide;
+    float* const some_x = scratch(kScratchF, words * kAmxBlock);
+    std::fill(some_x + count * kAmxBlock, some_x + words * kAmxBlock, 0.f);
+    alignas(64) float sums[kAmxBlock * kAmxBlock], turned[kAmxBlock * kAmxBlock];
+    for (int64_t m = 0; m < rows; m += kAmxBlock) {
+      const int64_t some = std::min(kAmxBlock, rows - m);
+      const Lanes low = lanes(some), high = lanes(std::max<int64_t>(0, some - kVector));
+      for (int64_t t = 0; t < count; ++t) {
+        const float* const from = x + windows[t] + m;
+        store(some_x + t * kAmxBlock, load(low, from));
+        store(some_x + t * kAmxBlock + kVector, load(high, from + kVector));
+      }
+      for (int64_t v = 0; v < vectors_; v += 2) {
+        const int maps = v + 1 < vectors_ ? 2 : 1;
+        amx_multiply(maps, some > kVector ? 2 : 1, {map_ + v * kVector * pitch_ + pixel, pitch_, kAmxSide},
+                     {some_x, kAmxBlock, kAmxSide * kAmxBlock}, steps, sums);
+        transpose<float>(sums, maps * kVector, kAmxBlock, kAmxBlock, turned, kAmxBlock);
+        for (int64_t i = 0; i < some; ++i)
+          for (int64_t e = 0; e < maps; ++e) {
+            float* const target = to + (m + i) * ld + (v + e) * kVector;
+            const Lanes in = v + e + 1 < vectors_ ? lanes(kVector) : last;
+            const Vector sum = load(turned + i * kAmxBlock + e * kVector);
+            store(target, in, accumulate ? _mm512_add_ps(load(in, target), sum) : sum);
+          }
+      }
+    }
+  }
+
+ private:
+  int64_t vectors_, pitch_;
+  float* map_;
+};
+#endif
+
 }  // namespace
 
 template <class T>
@@ -69,15 +122,27 @@ void tile_weight_grad(const ConvShape& s, Columns columns, const float* x, float
     const int64_t width = vectors * kVector, first = begin * kVector, most = kNearFloats / width;
     float* const panel = scratch(kScratchA, images * pixels * width);
     pack_map<T>(s, y, first, width, panel);
+    const Lanes last = last_lanes(s.out_channels, begin, vectors);
+#if AGON_AMX
+    std::optional<MatrixOuter> matrix;
+    if (kPerWord<T> == 2 && has_amx()) matrix.emplace(panel, images * pixels, vectors);
+#endif
     for (int64_t kh = 0; kh < s.kernel; ++kh)
       for (int64_t kw = 0; kw < taps; ++kw) {
         bool more = accumulate;
         const auto add = [&](int64_t pixel, int64_t count) {
           const float* const from = source + kh * line + kw * padding.pitch;
           float* const to = w + (kh * taps + kw) * rows * s.out_channels + first;
+#if AGON_AMX
+          if (matrix) {
+            matrix->add(from, windows.data() + pixel, pixel, count, rows, to, s.out_channels, more, last);
+            more = true;
+            return;
+          }
+#endif
           const auto tile = [&]<class U, int M, int N>(int64_t m) {
             outer_tile<U, M, N>(from + m, windows.data() + pixel, count, panel + pixel * width, to + m * s.out_channels,
-                                s.out_channels, more, last_lanes(s.out_channels, begin, vectors));
+                                s.out_channels, more, last);
           };
           with_width(vectors, [&]<int N>() { outer_rows<T, kTileSums / N, N>(0, rows, tile); });
           more = true;
