@@ -99,6 +99,7 @@ namespace {
 int threads_of(const Settings& settings) {
   const auto threads = static_cast<int>(settings.integer("run.threads", 0, 4096));
   const char* neighbours = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (!neighbours) neighbours = std::getenv("LOCAL_WORLD_SIZE");
   cpu_set_t mine;
   if (threads > 0 || !neighbours || sched_getaffinity(0, sizeof(mine), &mine) != 0) return threads;
   const int cores = CPU_COUNT(&mine);

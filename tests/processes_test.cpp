@@ -1,4 +1,4 @@
-// Runs whose participants live in several processes, under mpirun: the same bits as in one.
+// Runs whose participants live in several processes, under mpirun or without MPI: the same bits as in one.
 #include "tests/command_line.h"
 
 namespace agon::command_line {
@@ -8,6 +8,7 @@ class Processes : public Cli {
  protected:
   void SetUp() override {
     Cli::SetUp();
+    if (!needs_mpi()) return;
     if (!fs::exists(AGON_BINARY_DIR "/lib/libagon_mpi.so")) GTEST_SKIP() << "this build has no MPI plug-in";
     if (std::system("command -v mpirun >/dev/null") != 0) GTEST_SKIP() << "there is no mpirun here";
     for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
@@ -16,15 +17,16 @@ class Processes : public Cli {
     if (const char* options = std::getenv("ASAN_OPTIONS"))  // what MPI leaks is not ours
       setenv("ASAN_OPTIONS", (options + std::string(":detect_leaks=0")).c_str(), 1);
   }
-  /// `agon ARGUMENTS` in as many processes; one: without mpirun. Ended by force if it hangs.
-  Outcome agon(int processes, const std::string& arguments) {
-    const std::string program = AGON_BINARY_DIR "/bin/agon " + arguments;
-    return run(processes == 1
-                   ? program
-                   : "timeout -s KILL 120 mpirun -q --bind-to none -n " + std::to_string(processes) + " " + program);
+  virtual bool needs_mpi() const { return true; }
+  /// `agon ARGUMENTS` in as many processes, by mpirun or over TCP; one: as it is. Ended by force if it hangs.
+  Outcome agon(int processes, const std::string& arguments, const std::string& over = "mpi") {
+    const std::string program = AGON_BINARY_DIR "/bin/agon ", many = std::to_string(processes);
+    const std::string by = over == "mpi" ? "mpirun -q --bind-to none -n " + many + " " + program
+                                         : program + "launch --over tcp --ranks " + many + " -- ";
+    return run(processes == 1 ? program + arguments : "timeout -s KILL 120 " + by + arguments);
   }
-  json trained(int processes, const std::string& arguments) {
-    const Outcome outcome = agon(processes, "train " + arguments + " --json --quiet");
+  json trained(int processes, const std::string& arguments, const std::string& over = "mpi") {
+    const Outcome outcome = agon(processes, "train " + arguments + " --json --quiet", over);
     EXPECT_EQ(outcome.code, 0) << processes << " processes: " << outcome.err;
     if (outcome.code != 0) return {};
     EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1) << "only the server's process prints";
@@ -37,7 +39,7 @@ const std::string kSmall = "--set run.evaluate_every=6 --set score.samples=200 -
 struct Row {
   const char* preset;
   std::string settings;
-  std::vector<int> processes = {3};  ///< besides one
+  std::vector<int> processes = {3};  ///< besides one; these over TCP, which starts sooner, kMany by mpirun
 };
 
 const std::vector<int> kMany = {2, 3, 5, 6};
@@ -71,8 +73,10 @@ TEST_F(Processes, GiveTheBitsOfOne) {
     json one;
     for (const int processes : counts) {
       const std::string out = std::string(row.preset) + "-" + std::to_string(processes);
-      const json summary = trained(processes, std::string(row.preset) + " --iterations 12 --set world.workers=5 " +
-                                                  kSmall + row.settings + " --out " + out);
+      const json summary = trained(
+          processes,
+          std::string(row.preset) + " --iterations 12 --set world.workers=5 " + kSmall + row.settings + " --out " + out,
+          row.processes == kMany ? "mpi" : "tcp");
       if (processes == 1) one = summary;
       for (const char* same : {"weights_hash", "traffic", "scores", "seconds_simulated", "events", "iterations"}) {
         EXPECT_TRUE(one.contains(same)) << same;
@@ -99,15 +103,40 @@ TEST_F(Processes, GoOnInAnotherNumberOfProcesses) {
   }
 }
 
-/// Runs that lose processes in their midst.
-class Losses : public Processes {
+class WithoutMpi : public Processes {
+  bool needs_mpi() const override { return false; }
+};
+
+TEST_F(WithoutMpi, ProcessesGiveTheBitsOfOneAndOneSentence) {
+  const std::string start =
+      "md-gan-ring-mlp --iterations 12 --set world.workers=5 --set algorithm.swap_epochs=0.04 " + kSmall;
+  const json one = trained(1, start + "--out one");
+  for (const int processes : {2, 6}) {
+    const json several = trained(processes, start + "--out several", "tcp");
+    for (const char* same : {"weights_hash", "traffic", "scores", "seconds_simulated", "events", "iterations"})
+      EXPECT_EQ(several[same], one[same]) << processes << " processes: " << same;
+    fs::remove_all(folder_ / "several");
+  }
+  for (const auto& [arguments, code, says] :
+       {std::tuple{"md-gan-ring-mlp --set algorithm.batch=0", 2, "algorithm.batch"},
+        {"md-gan-ring-mlp --data nowhere", 3, "nowhere"}}) {
+    const Outcome outcome = agon(3, std::string("train --quiet ") + arguments, "tcp");
+    EXPECT_EQ(outcome.code, code) << outcome.err;
+    EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.err.find("agon: "), outcome.err.rfind("agon: ")) << "one sentence: " << outcome.err;
+  }
+}
+
+/// Runs that lose processes in their midst, over MPI and over TCP.
+class Losses : public Processes, public testing::WithParamInterface<const char*> {
  protected:
+  bool needs_mpi() const override { return GetParam() == std::string("mpi"); }
   /// `agon launch` in three processes, six workers; a signal reaches one of them when the run is under way.
   Outcome lose(int rank, int signal, const std::string& settings) {
-    const pid_t launcher = start(
-        "agon launch --ranks 3 -- train md-gan-ring-mlp --set world.workers=6 "
-        "--set world.deadline=1 --set run.log_every=50 --out run --json " +
-        settings);
+    const pid_t launcher = start(std::string("agon launch --ranks 3 --over ") + GetParam() +
+                                 " -- train md-gan-ring-mlp --set world.workers=6 --set world.deadline=1 --set "
+                                 "run.log_every=50 --out run --json " +
+                                 settings);
     pid_t victim = -1;
     for (int looks = 0; looks < 3000 && victim < 0 && !has_ended(launcher); ++looks) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -120,7 +149,8 @@ class Losses : public Processes {
   /// The process of a rank that writes to this test's folder.
   pid_t process(int rank) {
     const std::string mine = "AGON_CACHE=" + (folder_ / "cache").string();
-    const std::string wanted = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
+    const std::string name_of_rank = needs_mpi() ? "OMPI_COMM_WORLD_RANK" : "RANK";
+    const std::string wanted = name_of_rank + "=" + std::to_string(rank);
     for (const auto& entry : fs::directory_iterator("/proc")) {
       const std::string name = entry.path().filename().string();
       if (name.find_first_not_of("0123456789") != std::string::npos) continue;
@@ -133,7 +163,7 @@ class Losses : public Processes {
   }
 };
 
-TEST_F(Losses, WorkersThatDieOrStopAreDropped) {
+TEST_P(Losses, WorkersThatDieOrStopAreDropped) {
   for (const int signal : {SIGKILL, SIGSTOP}) {
     SCOPED_TRACE(signal);
     fs::remove_all(folder_ / "run");
@@ -154,20 +184,23 @@ TEST_F(Losses, WorkersThatDieOrStopAreDropped) {
   }
 }
 
-TEST_F(Losses, TheServersDeathLeavesAGoodCheckpoint) {
+TEST_P(Losses, TheServersDeathLeavesAGoodCheckpoint) {
   const Outcome outcome = lose(0, SIGKILL, "--iterations 3000 --set run.checkpoint_every=20");
   EXPECT_EQ(outcome.code, 4) << outcome.err;
   EXPECT_NE(outcome.err.find("agon: the first process, which has the server, is lost"), std::string::npos)
       << outcome.err;
-  const json resumed = trained(2, "--resume --out run --iterations 300");
+  const json resumed = trained(needs_mpi() ? 2 : 1, "--resume --out run --iterations 300");
   const json whole = trained(1, "md-gan-ring-mlp --set world.workers=6 --iterations 300 --out whole");
   EXPECT_EQ(resumed["weights_hash"], whole["weights_hash"]);
   EXPECT_EQ(resumed["traffic"], whole["traffic"]);
 }
 
+INSTANTIATE_TEST_SUITE_P(Over, Losses, testing::Values("mpi", "tcp"), [](const auto& info) { return info.param; });
+
 TEST_F(Processes, LaunchRefusesWhatItCannotDo) {
   for (const auto& [words, says] : {std::pair{"--ranks 0 -- train md-gan-ring-mlp", "--ranks is 0"},
-                                    {"--ranks 2 -- plan md-gan-ring-mlp", "only agon train"}}) {
+                                    {"--ranks 2 -- plan md-gan-ring-mlp", "only agon train"},
+                                    {"--ranks 2 --over air -- train md-gan-ring-mlp", "expected mpi or tcp"}}) {
     const Outcome outcome = run(std::string("agon launch ") + words);
     EXPECT_EQ(outcome.code, 2) << outcome.err;
     EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;

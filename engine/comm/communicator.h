@@ -33,7 +33,7 @@ class Refused : public Error {
 class Communicator {
  public:
   virtual ~Communicator() = default;
-  virtual std::string name() const = 0;  ///< "local", "mpi"
+  virtual std::string name() const = 0;  ///< "local", "mpi", "tcp"
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
@@ -75,8 +75,9 @@ class Communicator {
 /// A process without others.
 std::shared_ptr<Communicator> alone();
 
-/// This process's: MPI's if mpirun started it together with others, else the process alone. Opened with the first call;
-/// throws Error(kUsage) if there are others and agon was built without MPI.
+/// This process's: MPI's if mpirun started it together with others, TCP connections if it was told in its environment
+/// where to meet others (tcp.h), else the process alone. Opened with the first call; throws Error(kUsage) if mpirun
+/// started others and agon was built without MPI, Error(kRun) if the others do not come.
 std::shared_ptr<Communicator> communicator();
 
 /// What a communicator's plug-in exports: libagon_mpi.so beside libagon.so, opened where there are several processes.

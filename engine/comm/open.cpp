@@ -1,10 +1,11 @@
-// Which processes share this run: found out from what mpirun leaves in the environment.
+// Which processes share this run: found out from what their launcher leaves in the environment.
 #include <dlfcn.h>
 
 #include <cstdlib>
 #include <filesystem>
 
 #include "engine/comm/communicator.h"
+#include "engine/comm/tcp.h"
 #include "kernels/error.h"
 
 namespace fs = std::filesystem;
@@ -48,12 +49,18 @@ std::shared_ptr<Communicator> open_mpi() {
   return plugin->open();
 }
 
+std::shared_ptr<Communicator> open_communicator() {
+  if (processes() > 1) return open_mpi();
+  const std::optional<Meeting> meeting = meeting_of_environment();
+  return meeting && meeting->size > 1 ? meet(*meeting) : alone();
+}
+
 }  // namespace
 
 std::shared_ptr<Communicator> alone() { return std::make_shared<Alone>(); }
 
 std::shared_ptr<Communicator> communicator() {
-  static const std::shared_ptr<Communicator> shared = processes() > 1 ? open_mpi() : alone();
+  static const std::shared_ptr<Communicator> shared = open_communicator();
   return shared;
 }
 

@@ -1,14 +1,9 @@
 #include "engine/comm/roll_call.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <random>
@@ -21,7 +16,7 @@ namespace {
 
 using Time = std::chrono::steady_clock;
 
-// What is said: one word, a number. A rank says that it is lost.
+// What is said: one word, a number. A rank says that it is lost, kOver less an exit code that all is over.
 constexpr int32_t kHere = -1, kGoodbye = -2, kRefused = -3, kOver = -4;
 constexpr int kPatience = 2;                 // with the first process, in deadlines: it finds the lost first
 constexpr RollCall::Seconds kGathering(60);  // until the last process must have come
@@ -32,94 +27,58 @@ struct Introduction {
 };
 
 /// Small messages that fit a socket's buffer; whom they do not reach any more, the deadline tells.
-void say(int socket, int32_t word) { (void)send(socket, &word, sizeof(word), MSG_NOSIGNAL | MSG_DONTWAIT); }
+void say(const Socket& socket, int32_t word) {
+  (void)send(socket.get(), &word, sizeof(word), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 
 /// The next word, if it is there.
 enum class Heard { kNothing, kWord, kHungUp };
-Heard hear(int socket, int32_t& word) {
-  const ssize_t got = recv(socket, &word, sizeof(word), MSG_DONTWAIT | MSG_PEEK);
+Heard hear(const Socket& socket, int32_t& word) {
+  const ssize_t got = recv(socket.get(), &word, sizeof(word), MSG_DONTWAIT | MSG_PEEK);
   if (got == static_cast<ssize_t>(sizeof(word))) {
-    (void)recv(socket, &word, sizeof(word), MSG_DONTWAIT);
+    (void)recv(socket.get(), &word, sizeof(word), MSG_DONTWAIT);
     return Heard::kWord;
   }
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return Heard::kHungUp;
   return Heard::kNothing;
 }
 
-/// This machine's IPv4 addresses, the loopback first: a neighbour needs no more.
-std::vector<std::string> addresses() {
-  std::vector<std::string> list = {"127.0.0.1"};
-  ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return list;
-  for (const ifaddrs* one = all; one; one = one->ifa_next) {
-    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET) continue;
-    char text[INET_ADDRSTRLEN] = "";
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(one->ifa_addr)->sin_addr, text, sizeof(text));
-    if (text != list.front()) list.emplace_back(text);
-  }
-  freeifaddrs(all);
-  return list;
-}
-
-void no_delay(int socket) {
-  const int yes = 1;
-  setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-}
-
-/// A connection within the deadline, or -1.
-int connect_to(const std::string& address, uint16_t port, RollCall::Seconds deadline) {
-  sockaddr_in place{};
-  place.sin_family = AF_INET, place.sin_port = htons(port);
-  if (inet_pton(AF_INET, address.c_str(), &place.sin_addr) != 1) return -1;
-  const int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (s < 0) return -1;
-  int error = 0;
-  socklen_t length = sizeof(error);
-  if (connect(s, reinterpret_cast<const sockaddr*>(&place), sizeof(place)) != 0) {
-    pollfd waiting{s, POLLOUT, 0};
-    const bool answered = errno == EINPROGRESS && poll(&waiting, 1, static_cast<int>(deadline.count() * 1000)) == 1;
-    if (!answered || getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &length) != 0 || error != 0) return close(s), -1;
-  }
-  no_delay(s);
-  return s;
-}
-
 }  // namespace
 
-RollCall::RollCall(int size, Seconds deadline) : size_(size), deadline_(deadline), guests_(static_cast<size_t>(size)) {
+RollCall::RollCall(int size, Seconds deadline, Over over)
+    : size_(size),
+      deadline_(deadline),
+      beat_(deadline / kBeats),
+      over_(std::move(over)),
+      guests_(static_cast<size_t>(size)) {
   std::random_device entropy;
   token_ = (uint64_t{entropy()} << 32) | entropy();
-  listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  sockaddr_in place{};
-  place.sin_family = AF_INET, place.sin_addr.s_addr = htonl(INADDR_ANY);
-  socklen_t length = sizeof(place);
-  if (listener_ < 0 || bind(listener_, reinterpret_cast<sockaddr*>(&place), length) != 0 ||
-      listen(listener_, size) != 0 || getsockname(listener_, reinterpret_cast<sockaddr*>(&place), &length) != 0)
-    fail(Fault::kRun, "the first process cannot open a port for the others: {}", std::strerror(errno));
-  invitation_ = fmt::format("{} {}", token_, ntohs(place.sin_port));
-  for (const std::string& address : addresses()) invitation_ += " " + address;
+  std::optional<Socket> listener = listen_at(0, size);
+  if (!listener) fail(Fault::kRun, "the first process cannot open a port for the others: {}", std::strerror(errno));
+  listener_ = std::move(*listener);
+  invitation_ = fmt::format("{} {}", token_, port_of(listener_));
+  for (const std::string& address : own_addresses()) invitation_ += " " + address;
   for (Guest& guest : guests_) guest.heard = Time::now();
   thread_ = std::thread([this] { host(); });
 }
 
-RollCall::RollCall(int rank, const std::string& invitation, Seconds deadline)
-    : size_(0), deadline_(deadline), invitation_(invitation) {
+RollCall::RollCall(int rank, const std::string& invitation, Seconds deadline, Over over)
+    : size_(0), deadline_(deadline), beat_(deadline / kBeats), over_(std::move(over)), invitation_(invitation) {
   std::istringstream words(invitation);
   uint16_t port = 0;
   std::string address;
   words >> token_ >> port;
   const Introduction me{token_, rank};
-  while (socket_ < 0 && words >> address) {
-    socket_ = connect_to(address, port, deadline);
+  while (!socket_ && words >> address) {
+    const auto place = place_of(address, port);
+    if (place) socket_ = connect_to(*place, deadline);
     int32_t answer = 0;
-    pollfd waiting{socket_, POLLIN, 0};
     // Another machine's loopback may lead anywhere: only the first process of this run answers.
-    if (socket_ >= 0 && (send(socket_, &me, sizeof(me), MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof(me)) ||
-                         poll(&waiting, 1, static_cast<int>(deadline.count() * 1000)) != 1 ||
-                         hear(socket_, answer) != Heard::kWord || answer != kHere))
-      close(socket_), socket_ = -1;
+    if (socket_ && (!socket_.send_all(&me, sizeof(me), deadline) ||
+                    !socket_.receive_all(&answer, sizeof(answer), deadline) || answer != kHere))
+      socket_.close();
   }
-  if (socket_ < 0)
+  if (!socket_)
     fail(Fault::kRun, "process {} cannot reach the first process, tried port {} of{}", rank, port,
          invitation.substr(invitation.find(' ', invitation.find(' ') + 1)));
   thread_ = std::thread([this] { guest(); });
@@ -128,10 +87,15 @@ RollCall::RollCall(int rank, const std::string& invitation, Seconds deadline)
 RollCall::~RollCall() {
   leaves_ = true;
   if (thread_.joinable()) thread_.join();
-  for (const Guest& guest : guests_)
-    if (guest.socket >= 0) close(guest.socket);
-  if (socket_ >= 0) close(socket_);
-  if (listener_ >= 0) close(listener_);
+}
+
+void RollCall::set_deadline(Seconds deadline) {
+  since_ = Time::now();
+  deadline_ = deadline;
+}
+
+bool RollCall::silent(Time::time_point heard, Seconds patience) const {
+  return Time::now() - std::max(heard, since_.load()) > patience;
 }
 
 std::vector<int> RollCall::lost(int losses) const {
@@ -150,66 +114,57 @@ void RollCall::check() const {
     case Bond::kRefused:
       throw Refused(Fault::kRun, fmt::format("this process did not answer for more than {} s, and the others went on "
                                              "without it",
-                                             deadline_.count()));
+                                             deadline_.load().count()));
   }
 }
 
-void RollCall::end() {
-  if (socket_ >= 0) say(socket_, kOver);
+void RollCall::end(int exit_code) {
+  if (socket_) say(socket_, kOver - exit_code);
   for (const Guest& guest : guests_)
-    if (guest.socket >= 0) say(guest.socket, kOver);
+    if (guest.socket) say(guest.socket, kOver - exit_code);
 }
 
 void RollCall::lose(int rank) {
   Guest& gone = guests_[static_cast<size_t>(rank)];
   if (gone.gone) return;
   gone.gone = true;
-  if (gone.socket >= 0) say(gone.socket, kRefused), shutdown(gone.socket, SHUT_WR);
+  if (gone.socket) say(gone.socket, kRefused), shutdown(gone.socket.get(), SHUT_WR);
   {
     const std::lock_guard lock(mutex_);
     lost_.push_back(rank);
   }
   losses_.fetch_add(1, std::memory_order_release);
   for (const Guest& guest : guests_)
-    if (!guest.gone && guest.socket >= 0) say(guest.socket, rank);
+    if (!guest.gone && guest.socket) say(guest.socket, rank);
 }
 
 void RollCall::welcome() {
-  const int s = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-  if (s < 0) return;
-  no_delay(s);
-  const timeval patience{1, 0};
-  setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  Socket s = accept_from(listener_);
   Introduction who{};
-  const bool known = recv(s, &who, sizeof(who), MSG_WAITALL) == static_cast<ssize_t>(sizeof(who)) &&
-                     who.token == token_ && who.rank > 0 && who.rank < size_ &&
-                     guests_[static_cast<size_t>(who.rank)].socket < 0;
-  if (!known) {
-    close(s);
-    return;
-  }
+  const bool known = s && s.receive_all(&who, sizeof(who), Seconds(1)) && who.token == token_ && who.rank > 0 &&
+                     who.rank < size_ && !guests_[static_cast<size_t>(who.rank)].socket;
+  if (!known) return;
   Guest& guest = guests_[static_cast<size_t>(who.rank)];
-  guest.socket = s, guest.heard = Time::now();
-  say(s, guest.gone ? kRefused : kHere);
-  for (int rank : lost(losses())) say(s, rank);
+  guest.socket = std::move(s), guest.heard = Time::now();
+  say(guest.socket, guest.gone ? kRefused : kHere);
+  for (int rank : lost(losses())) say(guest.socket, rank);
 }
 
 void RollCall::host() {
-  const auto beat = static_cast<int>(deadline_.count() * 1000 / 5) + 1;
   auto said = Time::now(), looked = said;
   while (true) {
-    std::vector<pollfd> waiting = {{listener_, POLLIN, 0}};
+    std::vector<pollfd> waiting = {{listener_.get(), POLLIN, 0}};
     bool company = false;  // somebody who has not left yet
     for (const Guest& guest : guests_)
       if (&guest != &guests_.front() && !guest.gone) {
         company = true;
-        if (guest.socket >= 0) waiting.push_back({guest.socket, POLLIN, 0});
+        if (guest.socket) waiting.push_back({guest.socket.get(), POLLIN, 0});
       }
     if (leaves_ && !company) return;
-    poll(waiting.data(), waiting.size(), leaves_ ? std::min(beat, 20) : std::min(beat, 100));
+    poll(waiting.data(), waiting.size(), leaves_ ? 20 : static_cast<int>(std::min(100., beat_.load().count() * 1000)));
     if (waiting.front().revents) welcome();
     const auto now = Time::now();
-    if (now - looked > kPatience * deadline_) {  // this process was stopped itself, and the others have left it
+    if (silent(looked, kPatience * deadline_.load())) {  // this process was stopped itself, and the others have left it
       bond_ = Bond::kRefused;
       return;
     }
@@ -219,39 +174,40 @@ void RollCall::host() {
       if (guest.gone) continue;
       int32_t word = 0;
       Heard heard = Heard::kNothing;
-      while (guest.socket >= 0 && (heard = hear(guest.socket, word)) == Heard::kWord && !guest.gone) {
+      while (guest.socket && (heard = hear(guest.socket, word)) == Heard::kWord && !guest.gone) {
         guest.heard = now;
-        guest.gone = word == kGoodbye || word == kOver;
+        guest.gone = word == kGoodbye || word <= kOver;
+        if (word <= kOver && over_) end(kOver - word), over_(kOver - word);
       }
       if (guest.gone) continue;
-      const Seconds patience = guest.socket >= 0 ? deadline_ : std::max(deadline_, kGathering);
-      if (heard == Heard::kHungUp || now - guest.heard > patience) lose(rank);
+      const Seconds deadline = deadline_;
+      if (heard == Heard::kHungUp || silent(guest.heard, guest.socket ? deadline : std::max(deadline, kGathering)))
+        lose(rank);
     }
-    if (now - said > std::chrono::milliseconds(beat)) {
+    if (now - said > beat_.load()) {
       said = now;
       for (const Guest& guest : guests_)
-        if (guest.socket >= 0 && !guest.gone) say(guest.socket, kHere);
+        if (guest.socket && !guest.gone) say(guest.socket, kHere);
     }
   }
 }
 
 void RollCall::guest() {
-  const auto beat = static_cast<int>(deadline_.count() * 1000 / 5) + 1;
   auto said = Time::now(), heard = said;
   while (true) {
     if (leaves_) {
       say(socket_, kGoodbye);
       return;
     }
-    pollfd waiting{socket_, POLLIN, 0};
-    poll(&waiting, 1, std::min(beat, 20));
+    (void)socket_.readable(std::min(beat_.load(), Seconds(0.02)));
     const auto now = Time::now();
     int32_t word = 0;
     Heard got;
     while ((got = hear(socket_, word)) == Heard::kWord) {
       heard = now;
       if (word == kRefused) bond_ = Bond::kRefused;
-      if (word == kRefused || word == kOver) return;
+      if (word <= kOver && over_) over_(kOver - word);
+      if (word == kRefused || word <= kOver) return;
       if (word >= 0) {
         const std::lock_guard lock(mutex_);
         lost_.push_back(word);
@@ -259,11 +215,11 @@ void RollCall::guest() {
       }
     }
     // After a stop of its own a process hears first that it was refused.
-    if (got == Heard::kHungUp || now - heard > kPatience * deadline_) {
+    if (got == Heard::kHungUp || silent(heard, kPatience * deadline_.load())) {
       bond_ = Bond::kBroken;
       return;
     }
-    if (now - said > std::chrono::milliseconds(beat)) said = now, say(socket_, kHere);
+    if (now - said > beat_.load()) said = now, say(socket_, kHere);
   }
 }
 

@@ -1,17 +1,20 @@
-// agon launch: agon train in several processes on this machine, by mpirun with the right settings.
+// agon launch: agon train in several processes on this machine, by mpirun with the right settings or without MPI.
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <thread>
 
+#include "engine/comm/sockets.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
@@ -22,8 +25,11 @@ namespace {
 struct LaunchArguments {
   int ranks = 0;
   std::vector<std::string> words;
+  std::string over = "mpi";
   bool print = false;
 };
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
 
 int cores() {
   cpu_set_t mine;
@@ -31,8 +37,8 @@ int cores() {
 }
 
 /// What mpirun needs to know in the environment.
-std::vector<std::pair<std::string, std::string>> environment(int ranks) {
-  std::vector<std::pair<std::string, std::string>> list;
+Variables variables_of_mpirun(int ranks) {
+  Variables list;
   if (geteuid() == 0)  // a container's only user, often
     list = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"}};
   list.emplace_back("OMPI_MCA_rmaps_base_oversubscribe", "1");
@@ -43,24 +49,55 @@ std::vector<std::pair<std::string, std::string>> environment(int ranks) {
   return list;
 }
 
-/// Starts a program and waits for it. Ctrl-C reaches it anyway; a SIGTERM is passed on.
-void run_and_wait(std::vector<std::string>& line) {
-  std::vector<char*> words;
-  for (std::string& word : line) words.push_back(word.data());
-  words.push_back(nullptr);
-  static pid_t child = 0;
-  child = fork();
+/// What a process needs to know that mpirun does not start (engine/comm/tcp.h), as torchrun says it.
+Variables variables_of_rank(int rank, int ranks, int port) {
+  return {{"MASTER_ADDR", "127.0.0.1"},          {"MASTER_PORT", std::to_string(port)},
+          {"WORLD_SIZE", std::to_string(ranks)}, {"LOCAL_WORLD_SIZE", std::to_string(ranks)},
+          {"RANK", std::to_string(rank)},        {"LOCAL_RANK", std::to_string(rank)}};
+}
+
+std::string shell_line(const Variables& variables, const std::vector<std::string>& words) {
+  std::string line;
+  for (const auto& [name, value] : variables) line += name + "=" + value + " ";
+  return line + fmt::format("{}", fmt::join(words, " "));
+}
+
+std::vector<pid_t> children;
+
+void start(std::vector<std::string> words, const Variables& variables) {
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  const pid_t child = fork();
   if (child == 0) {
-    execvp(words[0], words.data());
-    fmt::print(stderr, "agon: mpirun cannot be started: {}; install Open MPI (openmpi-bin)\n", std::strerror(errno));
+    for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), /*overwrite=*/1);
+    execvp(pointers[0], pointers.data());
+    fmt::print(stderr, "agon: {} cannot be started: {}; install Open MPI (openmpi-bin), or launch with --over tcp\n",
+               words[0], std::strerror(errno));
     _exit(static_cast<int>(Fault::kUsage));
   }
   if (child < 0) fail(Fault::kRun, "no process can be started: {}", std::strerror(errno));
+  children.push_back(child);
+}
+
+/// Waits for the first child, and some seconds more for the others: a stopped process would be waited for in vain.
+/// Returns the first one's exit code, or -1. Ctrl-C reaches them anyway; a SIGTERM is passed on.
+int wait_for_children() {
   std::signal(SIGINT, SIG_IGN);
-  std::signal(SIGTERM, [](int signal) { kill(child, signal); });
+  std::signal(SIGTERM, [](int signal) {
+    for (pid_t child : children) kill(child, signal);
+  });
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == static_cast<int>(Fault::kUsage)) std::exit(WEXITSTATUS(status));
+  while (waitpid(children.front(), &status, 0) < 0 && errno == EINTR) continue;
+  for (size_t i = 1; i < children.size(); ++i) {
+    pid_t ended = 0;
+    for (int looks = 0; looks < 500 && ended == 0; ++looks) {
+      ended = waitpid(children[i], nullptr, WNOHANG);
+      if (ended == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    if (ended == 0) kill(children[i], SIGKILL), waitpid(children[i], nullptr, 0);
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void launch(const LaunchArguments& arguments) {
@@ -69,15 +106,27 @@ void launch(const LaunchArguments& arguments) {
   if (arguments.words.front() != "train")
     fail(Fault::kUsage, "agon launch was asked for \"agon {}\", but only agon train runs in several processes",
          arguments.words.front());
+  if (arguments.over != "mpi" && arguments.over != "tcp")
+    fail(Fault::kUsage, "--over is \"{}\", expected mpi or tcp", arguments.over);
   std::error_code error;
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
-  std::vector<std::string> line = {
-      "mpirun", "-q", "--enable-recovery", "--bind-to", "none", "-n", std::to_string(arguments.ranks), self};
+  std::vector<std::string> line = {std::filesystem::read_symlink("/proc/self/exe", error).string()};
   line.insert(line.end(), arguments.words.begin(), arguments.words.end());
-  const auto variables = environment(arguments.ranks);
+  std::vector<Variables> variables;  // of each process to start
+  if (arguments.over == "mpi") {
+    const std::string ranks = std::to_string(arguments.ranks);
+    const auto mpirun = {"mpirun", "-q", "--enable-recovery", "--bind-to", "none", "-n", ranks.c_str()};
+    line.insert(line.begin(), mpirun.begin(), mpirun.end());
+    variables = {variables_of_mpirun(arguments.ranks)};
+    for (auto& [name, value] : variables.front())  // what the user has set stays
+      if (const char* set = std::getenv(name.c_str())) value = set;
+  } else {
+    const auto listener = listen_at(0, 1);  // for a free port's number
+    if (!listener) fail(Fault::kRun, "no port can be opened on this machine: {}", std::strerror(errno));
+    for (int rank = 0; rank < arguments.ranks; ++rank)
+      variables.push_back(variables_of_rank(rank, arguments.ranks, port_of(*listener)));
+  }
   if (arguments.print) {
-    for (const auto& [name, value] : variables) fmt::print("{}={} ", name, value);
-    fmt::print("{}\n", fmt::join(line, " "));
+    for (const Variables& some : variables) fmt::print("{}\n", shell_line(some, line));
     return;
   }
   // mpirun ends well whatever became of the processes, so the run leaves its exit code in a file.
@@ -85,10 +134,10 @@ void launch(const LaunchArguments& arguments) {
   if (!mkdtemp(folder.data())) fail(Fault::kRun, "no folder can be made in {}: {}", folder, std::strerror(errno));
   const std::string status = folder + "/status";
   setenv(kLaunchStatus, status.c_str(), /*overwrite=*/1);
-  for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), /*overwrite=*/0);
 
-  run_and_wait(line);
-  int code = -1;
+  for (const Variables& some : variables) start(line, some);
+  const int exit_code = wait_for_children();
+  int code = exit_code == static_cast<int>(Fault::kUsage) ? exit_code : -1;
   std::ifstream(status) >> code;
   std::filesystem::remove_all(folder, error);
   if (code < 0) fail(Fault::kRun, "the processes ended without a word; mpirun or the system has stopped them");
@@ -99,14 +148,17 @@ void launch(const LaunchArguments& arguments) {
 
 void add_launch(CLI::App& program) {
   const auto arguments = std::make_shared<LaunchArguments>();
-  CLI::App* command = program.add_subcommand("launch", "Runs agon train in several processes on this machine (MPI)");
+  CLI::App* command = program.add_subcommand("launch", "Runs agon train in several processes on this machine");
   command->add_option("--ranks", arguments->ranks, "Processes, at most the workers and a server")->required();
   command->add_option("COMMAND", arguments->words, "After --: train, with its arguments")->required();
+  command->add_option("--over", arguments->over, "How they talk: mpi (mpirun starts them), or tcp")
+      ->capture_default_str();
   command->add_flag("--print", arguments->print,
                     "Only print the command line, to start it by hand or on more machines");
   command->footer(
-      "Example:\n"
+      "Examples:\n"
       "  agon launch --ranks 11 -- train md-gan-mnist-mlp --data mnist/\n"
+      "  agon launch --ranks 3 --over tcp -- train md-gan-mnist-mlp --data mnist/\n"
       "The result is that of one process, to the bit.");
   command->callback([arguments] { launch(*arguments); });
 }

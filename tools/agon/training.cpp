@@ -57,8 +57,8 @@ Summary train_into(const std::string& folder, const Settings& settings, const Da
   trainer.set_checkpoint_folder(RunFolder::checkpoints_of(folder));
   if (resumes && !trainer.resume() && first && !quiet)
     fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n", folder);
-  if (first && !quiet && std::getenv("OMPI_COMM_WORLD_SIZE") && !std::getenv("OMPI_MCA_orte_enable_recovery") &&
-      communicator()->size() > 1)
+  if (first && !quiet && communicator()->name() == "mpi" && std::getenv("OMPI_COMM_WORLD_SIZE") &&
+      !std::getenv("OMPI_MCA_orte_enable_recovery"))
     fmt::print(stderr,
                "agon: mpirun will end the run if a process dies; with mpirun --enable-recovery, or agon launch, "
                "the others go on\n");

@@ -8,8 +8,7 @@
 #include <optional>
 #include <thread>
 
-#include "engine/comm/communicator.h"
-#include "engine/comm/roll_call.h"
+#include "engine/comm/watched.h"
 #include "kernels/error.h"
 
 namespace agon {
@@ -26,7 +25,7 @@ void check(int code, const char* what) {
   fail(Fault::kRun, "MPI could not {}: {}", what, std::string(text, static_cast<size_t>(length)));
 }
 
-class MpiCommunicator final : public Communicator {
+class MpiCommunicator final : public Watched {
  public:
   MpiCommunicator() {
     int provided = 0;
@@ -43,13 +42,11 @@ class MpiCommunicator final : public Communicator {
   }
 
   std::string name() const override { return "mpi"; }
-  int rank() const override { return rank_; }
-  int size() const override { return size_; }
 
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) override {
     requests_.clear();
     // Who has not settled a loss yet, or never will, does not meet those who have: they use another tag.
-    const int tag = settled_ % kTags;
+    const int tag = settled() % kTags;
     int code = MPI_SUCCESS;
     const auto note = [&](int now) { code = code == MPI_SUCCESS ? now : code; };
     // Large messages go in parts; of two ranks, they stay in order.
@@ -65,33 +62,9 @@ class MpiCommunicator final : public Communicator {
     wait(receives, code);
   }
 
-  void watch(double deadline) override {
-    if (roll_ || size_ == 1) return;
-    deadline_ = RollCall::Seconds(deadline);
-    char invitation[1024] = "";
-    if (rank_ == 0) {
-      roll_.emplace(size_, deadline_);
-      roll_->invitation().copy(invitation, sizeof(invitation) - 1);
-    }
-    check(MPI_Bcast(invitation, sizeof(invitation), MPI_CHAR, 0, comm_), "invite the others");
-    if (rank_ != 0) roll_.emplace(rank_, invitation, deadline_);
-  }
-  void settle() override {
-    settled_ = roll_->losses();
-    lost_ = roll_->lost(settled_);
-  }
-  bool present(int rank) const override { return std::find(lost_.begin(), lost_.end(), rank) == lost_.end(); }
-
-  bool speaks() const override {
-    if (!roll_ || roll_->holds()) return rank_ == 0;
-    const std::vector<int> lost = roll_->lost(roll_->losses());
-    int first = 1;  // of those that are left without the first
-    while (std::find(lost.begin(), lost.end(), first) != lost.end()) ++first;
-    return rank_ == first;
-  }
   void abandon(int exit_code) override {
     std::fflush(nullptr);
-    if (roll_) roll_->end();
+    if (roll_) roll_->end(exit_code);
     // Who was refused goes alone; without the first process, one of those that are left ends it for all.
     if (!roll_ || roll_->holds() || (speaks() && !roll_->refused())) MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
@@ -99,7 +72,7 @@ class MpiCommunicator final : public Communicator {
   void part() override {
     if (!roll_) return;
     roll_.reset();
-    if (settled_ == 0) return;
+    if (settled() == 0) return;
     std::fflush(nullptr);
     if (rank_ == 0) MPI_Abort(MPI_COMM_WORLD, 0);  // takes a stopped process with it
     std::_Exit(0);
@@ -117,14 +90,13 @@ class MpiCommunicator final : public Communicator {
       if (code == MPI_SUCCESS)
         code = MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE);
       if (code == MPI_SUCCESS && done) return;
-      if (roll_ && (roll_->losses() != settled_ || !roll_->holds())) {
-        give_up(receives);
-        roll_->check();
-        throw ProcessLost();
+      if (disturbed()) {
+        drop_requests(receives);
+        give_up();
       }
       if (code != MPI_SUCCESS) {
         const auto now = std::chrono::steady_clock::now();
-        if (!roll_ || now - failed.value_or(now) > 3 * deadline_) check(code, "exchange messages");
+        if (!roll_ || now - failed.value_or(now) > patience()) check(code, "exchange messages");
         failed = failed.value_or(now);
       }
       if (looks > kBusy) std::this_thread::sleep_for(std::chrono::microseconds(20));
@@ -132,7 +104,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   /// Nothing arrives any more in memory that is needed for something else.
-  void give_up(size_t receives) {
+  void drop_requests(size_t receives) {
     for (size_t i = 0; i < requests_.size(); ++i) {
       MPI_Request& request = requests_[i];
       if (request == MPI_REQUEST_NULL) continue;
@@ -146,11 +118,6 @@ class MpiCommunicator final : public Communicator {
   }
 
   MPI_Comm comm_ = MPI_COMM_NULL;
-  int rank_ = 0, size_ = 1;
-  std::optional<RollCall> roll_;
-  RollCall::Seconds deadline_{0};
-  int settled_ = 0;  // losses that are known here and counted on
-  std::vector<int> lost_;
   std::vector<MPI_Request> requests_;
 };
 
