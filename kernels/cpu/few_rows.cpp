@@ -186,6 +186,25 @@ void input_grad(const Product& p) {
     });
 }
 
+#if AGON_AMX
+/// Any of the three in bf16 by the matrix registers: a dense layer is a convolution of images of one pixel.
+void multiply_pixels(const Product& p) {
+  using Direction = ops::Convolution::Direction;
+  const auto shape = [](Direction direction, int64_t batch, int64_t in, int64_t out) {
+    return ConvShape{direction, batch, 1, 1, in, 1, 1, out, 1, 1, 0, Precision::kBf16};
+  };
+  const auto run = [](const ConvShape& s, const float* x, const float* w, const float* y) {
+    tile_convolution(s, all_columns(s), const_cast<float*>(x), const_cast<float*>(w), const_cast<float*>(y));
+  };
+  if (p.transpose_a)
+    run(shape(Direction::kWeightGrad, p.k, p.m, p.n), p.a, p.c, p.b);
+  else if (p.transpose_b)
+    run(shape(Direction::kInputGrad, p.m, p.n, p.k), p.c, p.b, p.a);
+  else
+    run(shape(Direction::kForward, p.m, p.k, p.n), p.a, p.b, p.c);
+}
+#endif
+
 }  // namespace
 #endif
 
@@ -195,17 +214,16 @@ bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
   constexpr int64_t kLeastSum = 64;  // shorter ones do not pay for adding up the lanes
   // AVX-512's registers hold so large tiles that oneDNN is as fast, but for b^T; and only they multiply bf16.
   const bool fp32 = op.precision == Precision::kFp32, outer_products = AGON_TILES == 256 && fp32;
-#if AGON_AMX
-  const bool pairs = !has_amx();  // which oneDNN uses
-#else
 #if defined(__AVX512BF16__)
-  constexpr bool pairs = true;
+  constexpr bool kPairs = true;
 #else
-  constexpr bool pairs = false;
-#endif
+  constexpr bool kPairs = false;
 #endif
   if (op.k == 0) return false;
-  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || pairs);
+#if AGON_AMX
+  if (!fp32 && has_amx()) return !op.split && !op.accumulate && !(op.transpose_a && op.transpose_b);
+#endif
+  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || kPairs);
   if (op.transpose_a) return outer_products && op.k <= kMostRows;
   // All columns of a narrow matrix would be copied.
   return outer_products && op.m <= kMostRows && op.n >= kTileWidth * kVector;
@@ -216,6 +234,9 @@ bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
 
 void multiply_few_rows([[maybe_unused]] const Product& p, [[maybe_unused]] Precision precision) {
 #if AGON_TILES
+#if AGON_AMX
+  if (precision == Precision::kBf16 && has_amx()) return multiply_pixels(p);
+#endif
   if (p.transpose_a) return weight_grad(p);
   if (!p.transpose_b) return forward(p);
 #if defined(__AVX512BF16__)

@@ -79,6 +79,7 @@ class MatrixOuter {
         for (int64_t i = 0; i < some; ++i)
           for (int64_t e = 0; e < maps; ++e) {
             float* const target = to + (m + i) * ld + (v + e) * kVector;
+            __builtin_prefetch(target + kAmxBlock * ld, 1);  // what the next block overwrites
             const Lanes in = v + e + 1 < vectors_ ? lanes(kVector) : last;
             const Vector sum = load(turned + i * kAmxBlock + e * kVector);
             store(target, in, accumulate ? _mm512_add_ps(load(in, target), sum) : sum);
