@@ -70,9 +70,9 @@ std::vector<Settings::Option> run_options() {
       {"world.server",
        "\"auto\"",
        "the server among several processes: with workers, or alone in the first; auto: alone if there is one more "
-       "process "
-       "than workers",
+       "process than workers",
        {"auto", "shared", "alone"}},
+      {"world.ranks", "[]", "the process of each worker, [0, 0, 1, 2, ...]; []: spread evenly, as world.server says"},
       {"world.deadline", "10.0", "of several processes, one that does not answer for so many seconds counts as lost"},
       {"world.crash_every",
        "0",

@@ -107,6 +107,17 @@ int threads_of(const Settings& settings) {
   return bound ? cores : std::max(1, cores / std::max(1, std::atoi(neighbours)));
 }
 
+Placement placement_of(const Settings& settings, int64_t workers, int processes) {
+  std::vector<int64_t> ranks;
+  for (const nlohmann::json& rank : settings.raw("world.ranks")) {
+    if (!rank.is_number_integer())
+      fail(Fault::kUsage, "world.ranks has {}, expected the numbers of processes, [0, 0, 1, 2, ...]", rank.dump());
+    ranks.push_back(rank.get<int64_t>());
+  }
+  return ranks.empty() ? place_evenly(workers, processes, parse_server_place(settings.text("world.server")))
+                       : place_listed(ranks, workers, processes);
+}
+
 }  // namespace
 
 Stage::Stage(const Settings& settings, const DataSource& data, std::shared_ptr<Communicator> processes)
@@ -124,9 +135,8 @@ Stage::Stage(const Settings& settings, const DataSource& data, std::shared_ptr<C
         "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
         game_.batch, game_.workers, dealt.smallest());
   for (const auto& shard : dealt.shards) game_.shard_sizes.push_back(std::ssize(shard));
-  world_ = std::make_unique<World>(
-      device_, game_.seed, processes,
-      place_evenly(game_.workers, processes->size(), parse_server_place(settings.text("world.server"))));
+  world_ =
+      std::make_unique<World>(device_, game_.seed, processes, placement_of(settings, game_.workers, processes->size()));
   const std::string name = settings.text("algorithm.name");
   if (world_->spread() && !algorithm_kind(name).spreads)
     fail(Fault::kUsage, "algorithm \"{}\" runs in one process only, but {} share this run", name, processes->size());

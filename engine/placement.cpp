@@ -1,5 +1,7 @@
 #include "engine/placement.h"
 
+#include <algorithm>
+
 #include "kernels/error.h"
 
 namespace agon {
@@ -21,6 +23,24 @@ Placement place_evenly(int64_t workers, int processes, ServerPlace server) {
   Placement placement;
   for (int64_t n = 0; n < workers; ++n)
     placement.worker.push_back(first + static_cast<int>(n * (processes - first) / workers));
+  return placement;
+}
+
+Placement place_listed(const std::vector<int64_t>& ranks, int64_t workers, int processes) {
+  if (std::ssize(ranks) != workers)
+    fail(Fault::kUsage, "world.ranks lists {} rank{}, expected one for each of {} workers", ranks.size(),
+         ranks.size() == 1 ? "" : "s", workers);
+  if (processes == 1) return {.worker = std::vector<int>(ranks.size(), 0)};
+  Placement placement;
+  for (int64_t rank : ranks) {
+    if (rank < 0 || rank >= processes)
+      fail(Fault::kUsage, "world.ranks has rank {}, but {} processes share this run: 0 to {}", rank, processes,
+           processes - 1);
+    placement.worker.push_back(static_cast<int>(rank));
+  }
+  for (int rank = 1; rank < processes; ++rank)  // the first has the server
+    if (std::find(ranks.begin(), ranks.end(), rank) == ranks.end())
+      fail(Fault::kUsage, "no worker is at rank {} in world.ranks; start fewer processes", rank);
   return placement;
 }
 

@@ -32,6 +32,31 @@ TEST(Placement, IsEvenByHand) {
   }
 }
 
+TEST(Placement, IsAsListed) {
+  EXPECT_EQ(place_listed({2, 0, 1, 2}, 4, 3).worker, (std::vector<int>{2, 0, 1, 2}));
+  EXPECT_EQ(place_listed({2, 0, 1, 2}, 4, 1).worker, (std::vector<int>{0, 0, 0, 0})) << "one process has all";
+  expect_refused({{"too few",
+                   [] {
+                     place_listed({0, 1}, 3, 2);
+                   },
+                   "lists 2 ranks, expected one for each of 3", Fault::kUsage},
+                  {"no such rank",
+                   [] {
+                     place_listed({0, 1, 2}, 3, 2);
+                   },
+                   "has rank 2, but 2 processes", Fault::kUsage},
+                  {"negative",
+                   [] {
+                     place_listed({0, 1, -1}, 3, 2);
+                   },
+                   "has rank -1", Fault::kUsage},
+                  {"idle",
+                   [] {
+                     place_listed({0, 2, 2}, 3, 3);
+                   },
+                   "no worker is at rank 1", Fault::kUsage}});
+}
+
 TEST(Placement, RefusesIdleProcesses) {
   using enum ServerPlace;
   expect_refused({{"more processes than participants", [] { place_evenly(5, 7, kAuto); }, "at most 6", Fault::kUsage},

@@ -50,21 +50,25 @@ TEST_F(Processes, GiveTheBitsOfOne) {
   const std::string grid = "--set algorithm.fitness_batches=2 --set data.share=0.02 ";
   for (const Row& row :
        {Row{"md-gan-ring-mlp", "--set algorithm.swap_epochs=0.04 --set algorithm.swap_moments=travel", kMany},
-        Row{"md-gan-strokes-mlp",
-            pictures + "--set algorithm.kappa=3 --set world.crash='[\"3:1\", \"7:0\"]' --set world.join='[\"9:1\"]'"},
+        Row{"md-gan-strokes-mlp", pictures + "--set algorithm.kappa=3 --set world.ranks=[2,1,0,1,2] --set "
+                                             "world.crash='[\"3:1\", \"7:0\"]' --set world.join='[\"9:1\"]'"},
         Row{"fl-gan-ring-mlp", "--set algorithm.round_iterations=5 --set algorithm.moments=average", kMany},
         Row{"fedgan-ring-mlp", "--set data.partition=quantity --set algorithm.round_iterations=4"},
         Row{"gossip-ind-ring-mlp",
             "--set algorithm.round_iterations=3 --set gan.same_start=false --set world.crash='[\"5:2\"]'", kMany},
-        Row{"local-ring-mlp", "--set gan.same_start=false"}, Row{"all-reduce-ring-mlp", ""},
+        Row{"local-ring-mlp", "--set gan.same_start=false"},
+        Row{"all-reduce-ring-mlp", "--set world.ranks=[2,0,1,1,0]"},
+        Row{"gossip-ring-mlp", "--set algorithm.round_iterations=3 --set world.ranks=[1,2,0,2,1]"},
         Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6", kMany},
         Row{"ren-parallel-strokes-mlp", pictures + "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"},
         Row{"md-gan-async-ring-mlp", "--set algorithm.swap_epochs=0.01 --set algorithm.swap_moments=travel"},
         Row{"md-gan-async-strokes-mlp", pictures},
         Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3", kMany},
-        Row{"lipizzaner-ring-mlp", grid + "--set world.workers=6 --set algorithm.rows=2 --set algorithm.mustangs=true "
-                                          "--set algorithm.opponents=neighbourhood "
-                                          "--set world.crash='[\"3:1\", \"8:5\"]' --set world.join='[\"5:1\"]'"},
+        Row{"lipizzaner-ring-mlp",
+            grid +
+                "--set world.workers=6 --set algorithm.rows=2 --set algorithm.mustangs=true "
+                "--set algorithm.opponents=neighbourhood "
+                "--set world.ranks=[0,2,1,1,0,2] --set world.crash='[\"3:1\", \"8:5\"]' --set world.join='[\"5:1\"]'"},
         Row{"lipizzaner-strokes-mlp",
             pictures + "--set algorithm.fitness_batches=1 --set data.share=0.2 --set score.scorer=none"}}) {
     SCOPED_TRACE(row.preset);
@@ -220,6 +224,7 @@ TEST_F(Processes, BadInputIsOneSentence) {
   };
   for (const Refusal& row :
        {Refusal{4, "train md-gan-ring-mlp --set world.workers=2", 2, "at most 3"},
+        Refusal{2, "train md-gan-ring-mlp --set world.workers=2 --set world.ranks=[0,x]", 2, "world.ranks"},
         Refusal{2, "train md-gan-ring-mlp --set algorithm.error_feedback=true", 2, "for one process"},
         Refusal{2, "train md-gan-ring-mlp --set algorithm.batch=0", 2, "algorithm.batch"},
         Refusal{2, "train md-gan-ring-mlp --data nowhere", 3, "nowhere"},

@@ -120,7 +120,7 @@ int leave(int exit_code, const std::string& sentence, bool all_know = false) {
     processes = alone();
   }
   std::signal(SIGTERM, SIG_DFL);  // the first process may be ending this one already
-  if (!processes->speaks()) std::this_thread::sleep_for(std::chrono::seconds(3));
+  if (!processes->speaks()) std::this_thread::sleep_for(std::chrono::seconds(all_know ? 3 : 10));
   const bool first_word = report(exit_code);
   if (processes->speaks() || (first_word && !all_know)) fmt::print(stderr, "agon: {}\n", sentence);
   if (processes->size() > 1) processes->abandon(exit_code);
