@@ -131,6 +131,71 @@ TEST_F(WithoutMpi, ProcessesGiveTheBitsOfOneAndOneSentence) {
   }
 }
 
+TEST_F(WithoutMpi, CheckpointsArePartsThatCountTogether) {
+  const std::string start = "md-gan-ring-mlp --set world.workers=5 --set run.checkpoint_every=4 " + kSmall;
+  const std::string expected = trained(1, start + "--iterations 12 --out whole")["weights_hash"];
+  const auto files = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_ / "run/checkpoints"))
+      names.push_back(entry.path().filename().string());
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  /// The files of checkpoints, "ITERATION of PROCESSES" each.
+  const auto of = [](const std::vector<std::pair<int, int>>& checkpoints) {
+    std::vector<std::string> names;
+    for (const auto& [iteration, processes] : checkpoints) {
+      const std::string stem =
+          "iteration-" + std::string(iteration < 10 ? "00000000" : "0000000") + std::to_string(iteration);
+      names.push_back(stem + ".safetensors");
+      for (int rank = 1; rank < processes; ++rank)
+        names.push_back(stem + ".part-" + std::to_string(rank) + "-of-" + std::to_string(processes) + ".safetensors");
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  };
+  const fs::path checkpoints = folder_ / "run/checkpoints";
+  const std::string victim = "iteration-000000008.part-2-of-3.safetensors";
+  struct Row {
+    const char* name;
+    std::function<void(const fs::path& part)> damage;
+  };
+  for (const Row& row :
+       {Row{"whole", [](const fs::path&) {}}, Row{"missing", [](const fs::path& part) { fs::remove(part); }},
+        Row{"truncated", [](const fs::path& part) { fs::resize_file(part, fs::file_size(part) - 1); }},
+        Row{"of another checkpoint", [](const fs::path& part) {
+              fs::copy_file(part.parent_path() / "iteration-000000004.part-2-of-3.safetensors", part,
+                            fs::copy_options::overwrite_existing);
+            }}}) {
+    SCOPED_TRACE(row.name);
+    fs::remove_all(folder_ / "run");
+    trained(3, start + "--iterations 8 --out run", "tcp");
+    ASSERT_EQ(files(), of({{4, 3}, {8, 3}}));
+    // What a run leaves that was killed while it wrote its next one.
+    fs::copy_file(checkpoints / victim, checkpoints / "iteration-000000009.part-2-of-3.safetensors");
+    fs::copy_file(checkpoints / victim, checkpoints / ("." + victim + ".partial"));
+    row.damage(checkpoints / victim);
+    const Outcome resumed = agon(2, "train --resume --out run --iterations 12 --json", "tcp");
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    EXPECT_EQ(json::parse(resumed.last_line())["weights_hash"], expected);
+    const bool whole = row.name == std::string("whole");
+    EXPECT_EQ(resumed.err.find("passed over a damaged checkpoint") == std::string::npos, whole) << resumed.err;
+    EXPECT_EQ(files(), of({{8, whole ? 3 : 2}, {12, 2}}));
+  }
+
+  // A part that cannot be written: one sentence, exit code 4, nothing of it is left, and the earlier one is good.
+  fs::remove_all(folder_ / "run");
+  trained(3, start + "--iterations 4 --out run", "tcp");
+  fs::create_directories(checkpoints / victim / "in the way");
+  const Outcome failed = agon(3, "train --resume --out run --iterations 12 --quiet", "tcp");
+  EXPECT_EQ(failed.code, 4) << failed.err;
+  EXPECT_NE(failed.err.find("part-2-of-3"), std::string::npos) << failed.err;
+  EXPECT_EQ(failed.err.find("agon: "), failed.err.rfind("agon: ")) << failed.err;
+  fs::remove_all(checkpoints / victim);
+  EXPECT_EQ(files(), of({{4, 3}}));
+  EXPECT_EQ(trained(1, "--resume --out run --iterations 12")["weights_hash"], expected);
+}
+
 /// Runs that lose processes in their midst, over MPI and over TCP.
 class Losses : public Processes, public testing::WithParamInterface<const char*> {
  protected:
