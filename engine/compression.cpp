@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <limits>
+#include <numeric>
 
+#include "kernels/bfloat.h"
 #include "kernels/error.h"
 
 namespace agon {
@@ -37,6 +41,108 @@ void Compression::send(Device& device, const Tensor& x, const Floats& error) con
                            .x = x.block(),
                            .error = error,
                            .keep = kept(x.row_size())});
+}
+
+namespace {
+
+/// A message that grows, or is read from its beginning.
+class Writer {
+ public:
+  explicit Writer(int64_t bytes) { message_.reserve(static_cast<size_t>(bytes)); }
+  template <class T>
+  void put(T value) {
+    const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
+    message_.insert(message_.end(), bytes, bytes + sizeof(T));
+  }
+  std::vector<std::byte> message() && { return std::move(message_); }
+
+ private:
+  std::vector<std::byte> message_;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> message) : next_(message.data()) {}
+  template <class T>
+  T take() {
+    T value;
+    std::memcpy(&value, next_, sizeof(T));
+    next_ += sizeof(T);
+    return value;
+  }
+
+ private:
+  const std::byte* next_;
+};
+
+/// Nearest of 255 steps, the largest magnitude at an end, and how wide a step is.
+void pack_int8(const float* x, int64_t cols, Writer& to) {
+  float largest = 0;
+  for (int64_t i = 0; i < cols; ++i) largest = std::isnan(x[i]) || std::abs(x[i]) > largest ? std::abs(x[i]) : largest;
+  const float step = largest / 127.f;
+  to.put(step);
+  for (int64_t i = 0; i < cols; ++i)
+    to.put(static_cast<int8_t>(step > 0 && std::isfinite(step) ? std::nearbyint(x[i] / step) : 0));
+}
+
+/// The places of the `keep` values of largest magnitude, of equal ones the first; NaN counts as infinite.
+std::vector<int32_t> largest(const float* x, int64_t cols, int64_t keep) {
+  std::vector<int32_t> places(static_cast<size_t>(cols));
+  std::iota(places.begin(), places.end(), 0);
+  const auto magnitude = [&](int32_t i) {
+    return std::isnan(x[i]) ? std::numeric_limits<float>::infinity() : std::abs(x[i]);
+  };
+  const auto before = [&](int32_t a, int32_t b) {
+    return magnitude(a) > magnitude(b) || (magnitude(a) == magnitude(b) && a < b);
+  };
+  std::nth_element(places.begin(), places.begin() + keep, places.end(), before);
+  places.resize(static_cast<size_t>(keep));
+  return places;
+}
+
+}  // namespace
+
+std::vector<std::byte> Compression::pack(const float* x, int64_t rows, int64_t cols) const {
+  Writer message(bytes(rows, cols));
+  for (int64_t row = 0; row < rows; ++row, x += cols) switch (kind) {
+      case Kind::kNone:
+        for (int64_t i = 0; i < cols; ++i) message.put(x[i]);
+        break;
+      case Kind::kBf16:
+        for (int64_t i = 0; i < cols; ++i) message.put(to_bfloat16(x[i]));
+        break;
+      case Kind::kInt8:
+        pack_int8(x, cols, message);
+        break;
+      case Kind::kTopK:
+        for (const int32_t i : largest(x, cols, kept(cols))) message.put(i), message.put(x[i]);
+        break;
+    }
+  return std::move(message).message();
+}
+
+void Compression::unpack(std::span<const std::byte> message, int64_t rows, int64_t cols, float* x) const {
+  Reader from(message);
+  for (int64_t row = 0; row < rows; ++row, x += cols) switch (kind) {
+      case Kind::kNone:
+        for (int64_t i = 0; i < cols; ++i) x[i] = from.take<float>();
+        break;
+      case Kind::kBf16:
+        for (int64_t i = 0; i < cols; ++i) x[i] = to_float(from.take<Bfloat16>());
+        break;
+      case Kind::kInt8: {
+        const auto step = from.take<float>();
+        for (int64_t i = 0; i < cols; ++i) x[i] = static_cast<float>(from.take<int8_t>()) * step;
+        break;
+      }
+      case Kind::kTopK:
+        std::fill_n(x, cols, 0.f);
+        for (int64_t i = 0; i < kept(cols); ++i) {
+          const auto place = from.take<int32_t>();
+          x[std::clamp<int64_t>(place, 0, cols - 1)] = from.take<float>();
+        }
+        break;
+    }
 }
 
 Compression parse_compression(const std::string& name, double share) {

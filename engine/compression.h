@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "engine/tensor.h"
 #include "kernels/device.h"
@@ -23,6 +26,11 @@ struct Compression {
   int64_t bytes(int64_t samples, int64_t values) const;
   /// x [R, B, ...] becomes what arrives. With `error` [R, B, ...] what was lost is added to the next message.
   void send(Device& device, const Tensor& x, const Floats& error = {}) const;
+
+  /// The message itself, bytes(rows, cols) of them, of rows x [rows, cols] in the host's memory, and what arrives: the
+  /// same bits as send() leaves (of a row with NaN in kInt8: all NaN).
+  std::vector<std::byte> pack(const float* x, int64_t rows, int64_t cols) const;
+  void unpack(std::span<const std::byte> message, int64_t rows, int64_t cols, float* x) const;
 
  private:
   int64_t kept(int64_t values) const;

@@ -139,26 +139,30 @@ void World::deal(const Batch& batches, int64_t shift, const Batch& to, const Com
       if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
     }
   }
-  Wire wire(*device_, *processes_);
+  Wire labels(*device_, *processes_);
+  PackedWire pictures(*device_, *processes_, compression);
   for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
     if (host_rank(r) == placement_.server) continue;
     const int64_t batch = batch_of(r, shift, k), replica = replica_of(hosts_[static_cast<size_t>(r)]);
-    const auto move = [&](const auto& from, const auto& into, int64_t count) {
-      wire.move(placement_.server, serves() ? from.at(batch) : nullptr, host_rank(r),
-                replica >= 0 ? into.at(replica) : nullptr, static_cast<size_t>(count) * sizeof(*from.data));
-    };
-    move(batches.x.block(), to.x.block(), floats);
-    if (labelled) move(batches.y.block(), to.y.block(), to.x.batch);
+    const auto source = [&](const auto& block) { return serves() ? block.at(batch) : nullptr; };
+    const auto target = [&](const auto& block) { return replica >= 0 ? block.at(replica) : nullptr; };
+    pictures.move(placement_.server, source(batches.x.block()), host_rank(r), target(to.x.block()), to.x.batch,
+                  to.x.row_size());
+    if (labelled)
+      labels.move(placement_.server, source(batches.y.block()), host_rank(r), target(to.y.block()),
+                  static_cast<size_t>(to.x.batch * kLabelBytes));
   }
-  wire.run();
-  if (!here_.empty()) compression.send(*device_, Batch{to.x, {}}.first(std::ssize(here_)).x);
+  pictures.run();
+  labels.run();
+  // Those that came from another process have been through it.
+  if (serves() && !here_.empty()) compression.send(*device_, Batch{to.x, {}}.first(std::ssize(here_)).x);
   std::vector<Transfer> sent;
   plan_deal(sent, hosts_, to.x.batch, to.x.shape, labelled, compression);
   ledger_.record(sent);
 }
 
 /// The feedback of all of hosts() in one place, at the server.
-void World::gather_feedback(const Tensor& feedback, Tensor& all) {
+void World::gather_feedback(const Tensor& feedback, Tensor& all, const Compression& compression) {
   if (!spread()) return;
   const auto N = std::ssize(hosts_);
   const int64_t floats = feedback.size_per_replica();
@@ -166,21 +170,22 @@ void World::gather_feedback(const Tensor& feedback, Tensor& all) {
     if (staging_.size() < N * floats) staging_ = Buffer<float>(device_, N * floats);
     all = {staging_.data(), N, feedback.batch, feedback.shape, floats};
   }
-  Wire wire(*device_, *processes_);
+  PackedWire wire(*device_, *processes_, compression);
   for (int64_t r = 0; r < N; ++r)
     wire.move(host_rank(r), at(r, feedback.data, feedback.stride), placement_.server,
-              serves() ? staging_.data() + r * floats : nullptr, static_cast<size_t>(floats) * sizeof(float));
+              serves() ? staging_.data() + r * floats : nullptr, feedback.batch, feedback.row_size());
   wire.run();
 }
 
 void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches,
                     const Collection& how) {
-  if (feedback.replicas > 0) how.compression.send(*device_, feedback, how.error);
+  // Elsewhere what leaves the process is packed.
+  if (feedback.replicas > 0 && serves()) how.compression.send(*device_, feedback, how.error);
   std::vector<Transfer> sent;
   plan_collect(sent, hosts_, feedback.batch, feedback.shape, how.compression);
   ledger_.record(sent);
   Tensor all = feedback;
-  gather_feedback(feedback, all);
+  gather_feedback(feedback, all, how.compression);
   if (!serves()) return;
   auto rows = std::make_shared<ops::Mix::Rows>();
   bool idle = false;  // a batch that no worker judged

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/comm/packed_wire.h"
 #include "engine/comm/wire.h"
 #include "engine/compression.h"
 #include "engine/fleet.h"
@@ -201,8 +202,8 @@ class World {
   /// theta' = M theta over an array [workers here][count]. Every row is formed at process `former`, or, if that is
   /// kEach, where its worker is.
   static constexpr int kEach = -1;
-  void mix_array(float* data, int64_t count, const Mixing& matrix, int former);
-  void gather_feedback(const Tensor& feedback, Tensor& all);
+  void mix_array(float* data, int64_t count, const Mixing& matrix, int former, const Compression& compression = {});
+  void gather_feedback(const Tensor& feedback, Tensor& all, const Compression& compression);
   std::vector<int64_t> guests(const Neighbours& neighbours, int rank) const;
   /// All arrays of a model, with its optimiser: replica `source` of process `from` to replica `target` of process `to`.
   static void move_model(Wire& wire, Fleet& models, int from, int64_t source, int to, int64_t target);

@@ -12,6 +12,10 @@ void round_to(Precision wire, Device& device, const Floats& x, int64_t replicas,
   if (wire == Precision::kBf16) device.run(ops::Compress{ops::Compress::Codec::kBf16, replicas, 1, count, x});
 }
 
+Compression compression_of(Precision wire) {
+  return {wire == Precision::kBf16 ? Compression::Kind::kBf16 : Compression::Kind::kNone};
+}
+
 }  // namespace
 
 float* World::at(int64_t host, float* base, int64_t stride) const {
@@ -19,7 +23,8 @@ float* World::at(int64_t host, float* base, int64_t stride) const {
   return replica < 0 ? nullptr : base + replica * stride;
 }
 
-void World::mix_array(float* data, int64_t count, const Mixing& matrix, int former_rank) {
+void World::mix_array(float* data, int64_t count, const Mixing& matrix, int former_rank,
+                      const Compression& compression) {
   if (!spread()) {
     device_->run(ops::Mix{count, {data, count}, {data, count}, matrix.shared_rows()});
     return;
@@ -69,16 +74,15 @@ void World::mix_array(float* data, int64_t count, const Mixing& matrix, int form
   };
   for (int64_t begin = 0; begin < count; begin += kPiece) {
     const int64_t size = std::min(kPiece, count - begin);
-    const size_t bytes = static_cast<size_t>(size) * sizeof(float);
     const auto piece = [&](int64_t host) -> float* {
       float* const model = at(host, data, count);
       return model ? model + begin : nullptr;
     };
-    Wire wire(*device_, *processes_);
+    PackedWire wire(*device_, *processes_, compression);
     for (int to = 0; to < processes_->size(); ++to)
       for (int64_t place = 0; const int64_t column : columns[static_cast<size_t>(to)]) {
         float* const target = to == here ? staging_.data() + place++ * size : nullptr;
-        wire.move(host_rank(column), piece(column), to, target, bytes);
+        wire.move(host_rank(column), piece(column), to, target, 1, size);
       }
     wire.run();
     if (!mine.empty()) device_->run(ops::Mix{size, {staging_.data(), size}, {formed_.data(), size}, own});
@@ -86,7 +90,7 @@ void World::mix_array(float* data, int64_t count, const Mixing& matrix, int form
       const auto place = std::lower_bound(mine.begin(), mine.end(), row) - mine.begin();
       const float* const source = former(row) == here ? formed_.data() + place * size : nullptr;
       float* const target = arrived(row);
-      wire.move(former(row), source, host_rank(row), target ? target + begin : nullptr, bytes);
+      wire.move(former(row), source, host_rank(row), target ? target + begin : nullptr, 1, size);
     }
     wire.run();
   }
@@ -117,7 +121,8 @@ void World::mix(Fleet& models, const Mixing& matrix, MessageKind kind, Route rou
     const Floats block{arena.data, arena.count};
     if (!arena.moment || moments == Moments::kTravel) {
       if (models.replicas() > 0) round_to(wire, *device_, block, models.replicas(), arena.count);
-      mix_array(arena.data, arena.count, matrix, route == Route::kServer ? placement_.server : kEach);
+      mix_array(arena.data, arena.count, matrix, route == Route::kServer ? placement_.server : kEach,
+                compression_of(wire));
       if (models.replicas() > 0) round_to(wire, *device_, block, models.replicas(), arena.count);
       model_floats += arena.count;
     } else if (moments == Moments::kReset) {
@@ -154,15 +159,14 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind, Prec
   }
   const std::vector<Fleet::Arena> from = server.arenas(), to = models.arenas();
   int64_t model_floats = 0;
-  Wire wires(*device_, *processes_);
+  PackedWire wires(*device_, *processes_, compression_of(wire));
   for (size_t i = 0; i < from.size() && i < to.size(); ++i) {
     if (from[i].moment || from[i].name != to[i].name) continue;
     if (serves() && models.replicas() > 0)
       device_->run(ops::Mix{from[i].count, {from[i].data, from[i].count}, {to[i].data, to[i].count}, copies});
     for (int64_t r = 0; r < std::ssize(hosts_); ++r)
       if (host_rank(r) != placement_.server)
-        wires.move(placement_.server, from[i].data, host_rank(r), at(r, to[i].data, to[i].count),
-                   static_cast<size_t>(from[i].count) * sizeof(float));
+        wires.move(placement_.server, from[i].data, host_rank(r), at(r, to[i].data, to[i].count), 1, from[i].count);
     wires.run();
     if (models.replicas() > 0) round_to(wire, *device_, {to[i].data, to[i].count}, models.replicas(), to[i].count);
     model_floats += from[i].count;

@@ -199,12 +199,20 @@ TEST(Privacy, NoRealPictureOrLabelEntersAMessage) {
 }
 
 TEST(Wire, CarriesWhatTheLedgerSays) {
-  Post post;
-  const Summary summary = train_apart(settings_for("md-gan"), canaries(), post);
-  EXPECT_GT(summary.ledger.total(MessageKind::kDiscriminators).bytes, 0);
-  const auto ledger = static_cast<double>(summary.ledger.total().bytes);
-  EXPECT_GE(static_cast<double>(post.bytes()), ledger);
-  EXPECT_LE(static_cast<double>(post.bytes()), 1.02 * ledger);
+  for (const std::vector<std::string>& options : std::vector<std::vector<std::string>>{
+           {},
+           {"algorithm.compress_batches=bf16", "algorithm.compress_feedback=bf16"},
+           {"algorithm.compress_batches=int8", "algorithm.compress_feedback=top-k"}}) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(options, " ")));
+    Post post;
+    Settings settings = settings_for("md-gan");
+    for (const std::string& option : options) settings.set(option);
+    const Summary summary = train_apart(settings, canaries(), post);
+    EXPECT_GT(summary.ledger.total(MessageKind::kDiscriminators).bytes, 0);
+    const auto ledger = static_cast<double>(summary.ledger.total().bytes);
+    EXPECT_GE(static_cast<double>(post.bytes()), ledger);
+    EXPECT_LE(static_cast<double>(post.bytes()), 1.02 * ledger);
+  }
 }
 
 }  // namespace

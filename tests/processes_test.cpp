@@ -52,6 +52,8 @@ TEST_F(Processes, GiveTheBitsOfOne) {
        {Row{"md-gan-ring-mlp", "--set algorithm.swap_epochs=0.04 --set algorithm.swap_moments=travel", kMany},
         Row{"md-gan-strokes-mlp", pictures + "--set algorithm.kappa=3 --set world.ranks=[2,1,0,1,2] --set "
                                              "world.crash='[\"3:1\", \"7:0\"]' --set world.join='[\"9:1\"]'"},
+        Row{"md-gan-strokes-mlp",
+            pictures + "--set algorithm.compress_batches=int8 --set algorithm.compress_feedback=top-k"},
         Row{"fl-gan-ring-mlp", "--set algorithm.round_iterations=5 --set algorithm.moments=average", kMany},
         Row{"fedgan-ring-mlp", "--set data.partition=quantity --set algorithm.round_iterations=4"},
         Row{"gossip-ind-ring-mlp",

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <numeric>
 
+#include "engine/compression.h"
 #include "tests/guarded.h"
 
 namespace agon {
@@ -91,6 +94,35 @@ TEST(Compress, EqualsDoublePrecision) {
                      }
                    },
                .tolerance = row.codec == Codec::kInt8 ? 4e-6 : 2e-6});
+  }
+}
+
+TEST(Compress, AMessageBringsTheBitsOfSend) {
+  const auto device = test_device();
+  constexpr int64_t kRows = 6, kCols = 37;
+  std::vector<float> x(kRows * kCols);
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = std::ldexp(std::sin(static_cast<float>(i) * 1.7f), static_cast<int>(i % 9) - 4);
+  for (size_t i = 0; i < kCols; ++i) {
+    x[kCols + i] = i % 2 ? 0.f : -0.f;                                        // nothing at all
+    x[2 * kCols + i] = (i % 2 ? 1e-42f : -1e-42f) * static_cast<float>(i);    // less than any step
+    x[3 * kCols + i] = i % 3 ? 0.5f : -0.5f;                                  // equal magnitudes
+    x[4 * kCols + i] = (static_cast<float>(i) - 18.f) * 0.5f / 127.f * 18.f;  // halves of steps
+  }
+  x[5 * kCols] = 3e38f;
+  for (const char* name : {"none", "bf16", "int8", "top-k"}) {
+    const Compression how = parse_compression(name, 0.2);
+    TensorBuffer buffer(device, 2, kRows / 2, {1, 1, kCols});
+    device->upload(buffer.view().data, x.data(), x.size() * sizeof(float));
+    how.send(*device, buffer.view());
+    std::vector<float> sent(x.size()), arrived(x.size(), -1.f);
+    device->download(sent.data(), buffer.view().data, sent.size() * sizeof(float));
+    const std::vector<std::byte> message = how.pack(x.data(), kRows, kCols);
+    EXPECT_EQ(std::ssize(message), how.bytes(kRows, kCols)) << name;
+    how.unpack(message, kRows, kCols, arrived.data());
+    for (size_t i = 0; i < x.size(); ++i)
+      ASSERT_EQ(std::bit_cast<uint32_t>(arrived[i]), std::bit_cast<uint32_t>(sent[i]))
+          << name << " " << i << " of " << x[i];
   }
 }
 

@@ -14,12 +14,13 @@ namespace {
 
 using Codec = ops::Compress::Codec;
 
-/// Nearest of the 255 values scale * -127 .. 127, with the largest magnitude at an end.
+/// Nearest of the 255 values scale * -127 .. 127, with the largest magnitude at an end. Integers have one zero.
 void round_to_int8(const float* from, float* to, int64_t count) {
   float largest = 0.f;
   for (int64_t i = 0; i < count; ++i) largest = formulas::larger(largest, formulas::absolute(from[i]));
   const float step = largest / 127.f;
-  for (int64_t i = 0; i < count; ++i) to[i] = step > 0.f ? std::nearbyint(from[i] / step) * step : 0.f * from[i];
+  for (int64_t i = 0; i < count; ++i)
+    to[i] = step > 0.f ? (std::nearbyint(from[i] / step) + 0.f) * step : 0.f * from[i] + 0.f;
 }
 
 /// The `keep` values of largest magnitude, of equal ones the first; 0 for the others.

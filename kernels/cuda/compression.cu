@@ -51,7 +51,7 @@ __device__ void send_int8(const Row& row) {
   const float step = join_block(largest, larger) / 127.f;
   for (int64_t i = threadIdx.x; i < row.cols; i += blockDim.x) {
     const float sent = row.sent(i);
-    row.arrives(i, sent, step > 0.f ? rintf(sent / step) * step : 0.f * sent);
+    row.arrives(i, sent, step > 0.f ? (rintf(sent / step) + 0.f) * step : 0.f * sent + 0.f);
   }
 }
 
