@@ -1,4 +1,6 @@
 // agon-bench as scripts use it, and the table that tools/device-check makes of what it says.
+#include <set>
+
 #include "tests/command_line.h"
 
 namespace agon::command_line {
@@ -83,6 +85,26 @@ TEST_F(BenchTest, TheTableOfDeviceCheckShowsBoth) {
         "| mnist-mlp fp32 | 2 | " + batch + " | 300.0 | 20.0 | 200.0 | 1.50 | 7 | 6 | - | - |",
         "| 1000 | " + batch + " | 300.0 | 20.0 | 200.0 | 1.50 | 7 | 6 |"})
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome.out;
+}
+
+TEST_F(BenchTest, TheNetworksOfThePapersHaveTheirRows) {
+  const std::string all = run(kBench + "--device cpu --threads 1 --benchmark_list_tests=true").out;
+  std::istringstream lines(all);
+  std::set<std::string> names;
+  for (std::string line; std::getline(lines, line);) EXPECT_TRUE(names.insert(line).second) << line << " twice";
+  for (const char* row :
+       {"gemm/mlp D1 forward/fp32/R10", "gemm/mlp G1 weight grad/fp32/R1", "gemm/mnist D1 input grad/bf16/R100",
+        "gemm/celeba D1 forward/fp32/R10", "gemm/lipizzaner D1 forward/fp32/R100", "gemm/tfgan G2 forward/fp32/R1",
+        "conv/mnist D6/forward/fp32/R10", "conv/cifar G3/weight grad/bf16/R1", "conv/celeba D6/input grad/fp32/R10",
+        "conv/tfgan D2/forward/fp32/R1", "conv/mnist-dcgan G1/forward/fp32/R10", "conv/dcgan-64 G1/forward/fp32/R10",
+        "conv/dcgan-64 D4/weight grad/fp32/plain oneDNN/R1"})
+    EXPECT_TRUE(names.count(row + std::string("/cpu/real_time"))) << row;
+  const Outcome one = run(kBench +
+                          "--device cpu --threads 1 --benchmark_filter='conv/mnist-dcgan G1/forward/fp32/R1/' "
+                          "--benchmark_min_time=0.01 --benchmark_format=json");
+  const json row = json::parse(one.out)["benchmarks"].at(0);
+  EXPECT_FALSE(row.contains("error_occurred")) << one.out;
+  EXPECT_GT(row["GFLOP/s"], 0);
 }
 
 }  // namespace
