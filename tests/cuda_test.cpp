@@ -430,6 +430,60 @@ TEST_F(ChoiceTest, WhatCudnnCannotDescribeGoesAnotherWay) {
   expect_refusal([&] { convolve("cudnn!"); }, Fault::kUsage, {"only by implicit, unfolded"});
 }
 
+/// The sum over a 3 x 3 kernel of ones and 4 channels of 1 + 2^-12, by one way; or of as many products of a matrix.
+float sum_by(const char* way, bool convolution, Precision precision) {
+  constexpr int64_t kTerms = 3 * 3 * 4;
+  setenv("AGON_CUDA_WAY", way, 1);
+  const auto device = open_device(kEmulated);
+  Buffer<float> x(device, 4 * kTerms), w(device, 4 * kTerms), y(device, 4 * 4);
+  device->run(ops::Fill{1, x.size(), {x.data(), 0}, 1.f + 1.f / 4096});
+  device->run(ops::Fill{1, w.size(), {w.data(), 0}, 1.f});
+  if (convolution)
+    device->run(ops::Convolution{.direction = ops::Convolution::Direction::kForward,
+                                 .replicas = 1,
+                                 .batch = 4,
+                                 .height = 3,
+                                 .width = 3,
+                                 .in_channels = 4,
+                                 .out_height = 1,
+                                 .out_width = 1,
+                                 .out_channels = 4,
+                                 .kernel = 3,
+                                 .stride = 1,
+                                 .pad = 0,
+                                 .x = {x.data(), 0},
+                                 .w = {w.data(), 0},
+                                 .y = {y.data(), 0},
+                                 .precision = precision});
+  else
+    device->run(ops::Gemm{.replicas = 1,
+                          .m = 4,
+                          .n = 4,
+                          .k = kTerms,
+                          .a = {x.data(), 0},
+                          .b = {w.data(), 0},
+                          .c = {y.data(), 0},
+                          .precision = precision});
+  return y.host().front();
+}
+
+TEST_F(ChoiceTest, OnlyTf32IsRoundedToTf32) {
+  struct Row {
+    const char* way;
+    bool convolution, has_units;
+  };
+  for (const auto& [way, convolution, has_units] : {Row{"cublas!", false, true},
+                                                    {"tiles!", false, false},
+                                                    {"cudnn!", true, true},
+                                                    {"unfolded!", true, true},
+                                                    {"implicit!", true, false}}) {
+    SCOPED_TRACE(way);
+    const float exact = 36.f + 36.f / 4096, rounded = 36.f;
+    EXPECT_EQ(sum_by(way, convolution, Precision::kFp32), exact);
+    EXPECT_EQ(sum_by(way, convolution, Precision::kTf32), has_units ? rounded : exact);
+  }
+}
+
 ops::Mix::Rows rows_of(const std::vector<std::vector<std::pair<int64_t, float>>>& matrix) {
   ops::Mix::Rows rows{.begin = {0}};
   for (const auto& row : matrix) {
