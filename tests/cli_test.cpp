@@ -118,6 +118,7 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
   EXPECT_EQ(summary["iterations"], 60);
   EXPECT_EQ(summary["workers"], 10);
   EXPECT_GT(summary["seconds_training"], 0);
+  EXPECT_GT(summary["seconds_evaluating"], 0);
   EXPECT_GT(summary["iterations_per_second"], 0);
   EXPECT_GT(summary["parameters"]["generator"], 0);
   EXPECT_GT(summary["parameters"]["discriminator"], 0);
@@ -175,6 +176,12 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
     EXPECT_NE(page.find(part), std::string::npos) << part;
   EXPECT_EQ(page.find("differs"), std::string::npos) << "ledger and plan must agree";
   EXPECT_EQ(page.find("http"), std::string::npos) << "the page must stand alone";
+  EXPECT_NE(page.find("<th>training<th>scoring"), std::string::npos);
+
+  // Seconds go on where they were.
+  const json before = json::parse(again.last_line());
+  const json longer = json::parse(run("agon train --resume --out again --iterations 80 --json").last_line());
+  for (const char* seconds : {"seconds_training", "seconds_evaluating"}) EXPECT_GT(longer[seconds], before[seconds]);
 }
 
 TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
@@ -203,6 +210,7 @@ TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
   EXPECT_FALSE(end["interrupted"].get<bool>());
   EXPECT_EQ(end["weights_hash"], expected["weights_hash"]);
   EXPECT_EQ(end["traffic"], expected["traffic"]);
+  EXPECT_EQ(end["seconds_evaluating"], 0) << "no scores were asked for";
 
   // A finished run can be prolonged, and then equals a longer one.
   const Outcome longer = run("agon train --resume --out parts --iterations 4200 --json");

@@ -97,8 +97,8 @@ if os.path.exists(bench):
 
 for line in lines("train.json")[-1:]:
     summary = json.loads(line)
-    print(f"`agon train md-gan-mnist-mlp`: {summary['iterations']} iterations in {summary['seconds_training']:.1f} s of training, "
-          f"scores {json.dumps(summary.get('scores', {}))}")
+    print(f"`agon train md-gan-mnist-mlp`: {summary['iterations']} iterations in {summary['seconds_training']:.1f} s of training "
+          f"and {summary['seconds_evaluating']:.1f} s of scoring, scores {json.dumps(summary.get('scores', {}))}")
 
 commands = list(dict.fromkeys(lines("commands.txt")))
 if commands:
