@@ -233,6 +233,31 @@ TEST_F(GraphTest, ASwapLaunchesTheGraphAndThenTheRest) {
   EXPECT_EQ(after.waits, before.waits);
 }
 
+TEST_F(GraphTest, AnEpochOfCoevolutionIsAGraphForEachPartThatRepeats) {
+  // Four cells with shards of 50 samples in batches of 5: ten steps of u in an epoch and five of v, and games before
+  // and after. What is left: selections before and after, of what fitness and chance name, and with other opponents
+  // those.
+  // New losses of Mustangs are new steps of u, which run by themselves once.
+  constexpr int64_t kEpochs = 10, kParts = 10 + 5 + 2, kSelections = 10, kSteps = 10 + 5, kNewSteps = 50;
+  struct Row {
+    std::string setting;
+    int64_t kernels;  // at most, of an epoch, that are in no graph
+  };
+  for (const auto& [setting, kernels] : {Row{"algorithm.opponents=picked", kSelections},
+                                         {"algorithm.opponents=neighbourhood", kSelections + 2 * kSteps},
+                                         {"algorithm.mustangs=true", kSelections + kNewSteps}}) {
+    SCOPED_TRACE(setting);
+    Iterations game(
+        emulated(kRing, {"algorithm.name=lipizzaner", "world.workers=4", "algorithm.fitness_batches=2", setting}));
+    game.run(6);
+    const Control before = control();
+    game.run(kEpochs);
+    const Control after = control();
+    EXPECT_GE(after.graph_launches - before.graph_launches, kEpochs * kParts);
+    EXPECT_LE(after.launches - before.launches, kEpochs * kernels);
+  }
+}
+
 TEST_F(GraphTest, ManyWorkersOfTheirOwnGraphsKeepThem) {
   // Asynchronous MD-GAN queues lists of each worker's own.
   Iterations game(emulated(
