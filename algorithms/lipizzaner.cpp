@@ -43,7 +43,9 @@ class Lipizzaner final : public Algorithm {
         slopes_(stage.device(), std::ssize(kMustangs) * N(), game_.batch, game_.discriminator->output()),
         loss_u_(stage.device(), std::ssize(kMustangs) * N()),
         loss_v_(stage.device(), N()),
+        sums_(stage.device(), most_sums()),
         moment_(stage.device(), 1),
+        batch_number_(stage.device(), 1),
         first_cell_(stage.device(), N()) {
     if (N() > 0) exhibit_.emplace(stage.device(), game_.generator, own_generator(0));
   }
@@ -110,8 +112,8 @@ class Lipizzaner final : public Algorithm {
   struct Fitness {
     Table u, v;
   };
-  using Rates = Buffer<float>;                   // [batches, N]
-  using MixtureWeights = std::array<double, 5>;  // of a neighbourhood
+  using Rates = std::vector<std::vector<float>>;  // [batches][N]
+  using MixtureWeights = std::array<double, 5>;   // of a neighbourhood
 
   /// An epoch of the cells here.
   void coevolve() {
@@ -125,9 +127,12 @@ class Lipizzaner final : public Algorithm {
     // learning rates.
     const Rates rates_u = mutate_rates(u_, game_.generator_options, kRateG);
     const Rates rates_v = mutate_rates(v_, game_.discriminator_options, kRateD);
-    for (int64_t t = 0; t < plan_.batches; ++t) {
-      train_generators(t, rates_u, picked_v);
-      if (t % (options().skip + 1) == 0) train_discriminators(t, rates_v, picked_u);
+    for (size_t t = 0; t < rates_u.size(); ++t) {
+      u_.set_learning_rates(rates_u[t]);
+      train_generators(picked_v);
+      if (static_cast<int64_t>(t) % (options().skip + 1) != 0) continue;
+      v_.set_learning_rates(rates_v[t]);
+      train_discriminators(picked_u);
     }
 
     // The trained one takes the cell's place if it does strictly better than its present holder.
@@ -163,10 +168,13 @@ class Lipizzaner final : public Algorithm {
     return options;
   }
 
-  /// Moments count what is drawn at random: (iteration, number within it), for the device and for the host.
+  /// Moments count what is drawn at random: (iteration, number within it), for the device and for the host. Batches of
+  /// real data are counted on the device through the whole run, so that every batch of an epoch is the same program.
   void begin_epoch() {
     now_ = static_cast<uint64_t>(world_.iteration()) << 24;
     moment_.set(std::span<const uint64_t>(&now_, 1));
+    const auto before_first = static_cast<uint64_t>(world_.iteration() * plan_.batches - 1);
+    batch_number_.set(std::span<const uint64_t>(&before_first, 1));
     const World::Neighbours all = options().neighbourhoods(world_.living());
     for (const auto& [name, fleet] : fleets()) world_.invite(all, *fleet);
     neighbourhoods_ = world_.replicas_of(all);
@@ -248,48 +256,68 @@ class Lipizzaner final : public Algorithm {
     }
   }
 
+  /// Sums of losses in every cell, of `players` against `opponents`.
+  struct Games {
+    int64_t players, opponents;
+    float *u, *v;    // [players][opponents][N]
+    float* v_real;   // [players][N]
+    float* unasked;  // [N]
+  };
+  /// Floats that they take at most: everybody lives.
+  int64_t most_sums() const {
+    const int64_t n = largest_neighbourhood();
+    return (2 * n * n + n + 1) * N();
+  }
+  /// All 0, in the same place each time.
+  Games new_games(int64_t players, int64_t opponents) {
+    const int64_t games = players * opponents * N(), reals = players * N();
+    world_.device().run(ops::Fill{1, 2 * games + reals + N(), {sums_.data(), 0}, 0.f});
+    float *u = sums_.data(), *v = u + games, *real = v + games;
+    return {players, opponents, u, v, real, real + reals};
+  }
+
   Fitness play_neighbourhoods() {
     const int64_t n = largest_neighbourhood();
-    Buffer<float> u(stage_.device(), n * n * N()), v(stage_.device(), n * n * N()), real(stage_.device(), n * N());
+    const Games games = new_games(n, n);
     for (int64_t j = 0; j < n; ++j) {
       world_.select(discriminators_, rival_v_, members(j), false);
-      play_real(rival_v_, real.data() + j * N());
+      play_real(rival_v_, games.v_real + j * N());
       for (int64_t i = 0; i < n; ++i) {
         world_.select(generators_, rival_u_, members(i), false);
-        play(rival_u_, rival_v_, u.data() + (i * n + j) * N(), v.data() + (j * n + i) * N());
+        play(rival_u_, rival_v_, games.u + (i * n + j) * N(), games.v + (j * n + i) * N());
       }
     }
-    return fitness(u.host(), v.host(), real.host(), n);
+    return fitness(games);
   }
-  /// The trained pair against the same opponents, on the same S.
+  /// The trained pair against the same opponents, on the same S. How those do is not asked for.
   Fitness play_trained() {
     const int64_t n = largest_neighbourhood();
-    Buffer<float> u(stage_.device(), n * N()), v(stage_.device(), n * N()), real(stage_.device(), N());
-    Buffer<float> others(stage_.device(), N());  // how the rivals do is not asked for
-    play_real(v_, real.data());
+    const Games games = new_games(1, n);
+    play_real(v_, games.v_real);
     for (int64_t k = 0; k < n; ++k) {
       world_.select(discriminators_, rival_v_, members(k), false);
       world_.select(generators_, rival_u_, members(k), false);
-      play(u_, rival_v_, u.data() + k * N(), others.data());
-      play(rival_u_, v_, others.data(), v.data() + k * N());
+      play(u_, rival_v_, games.u + k * N(), games.unasked);
+      play(rival_u_, v_, games.unasked, games.v + k * N());
     }
-    return fitness(u.host(), v.host(), real.host(), 1);
+    return fitness(games);
   }
-  /// Means from sums u, v [players][opponents][N] and real [players][N], over the opponents that a cell really has.
-  Fitness fitness(const std::vector<float>& u, const std::vector<float>& v, const std::vector<float>& real,
-                  int64_t players) const {
-    const auto cells = static_cast<size_t>(N()), width = u.size() / static_cast<size_t>(players);
+  /// Means, over the opponents that a cell really has.
+  Fitness fitness(const Games& games) const {
+    const std::vector<float> sums = sums_.host();
+    const auto sum = [&](const float* block, size_t i) { return sums[static_cast<size_t>(block - sums_.data()) + i]; };
+    const auto cells = static_cast<size_t>(N()), width = static_cast<size_t>(games.opponents) * cells;
     const double batches = static_cast<double>(options().fitness_batches);
     Fitness result{Table(cells), Table(cells)};
     for (size_t r = 0; r < cells; ++r) {
       const size_t opponents = neighbourhoods_[r].size();
-      for (size_t i = 0; i < std::min(opponents, static_cast<size_t>(players)); ++i) {
+      for (size_t i = 0; i < std::min(opponents, static_cast<size_t>(games.players)); ++i) {
         double sum_u = 0, sum_v = 0;
         for (size_t k = 0; k < opponents; ++k)
-          sum_u += u[i * width + k * cells + r], sum_v += v[i * width + k * cells + r];
-        const double games = batches * static_cast<double>(opponents);
-        result.u[r].push_back(sum_u / games);
-        result.v[r].push_back(sum_v / games + real[i * cells + r] / batches);
+          sum_u += sum(games.u, i * width + k * cells + r), sum_v += sum(games.v, i * width + k * cells + r);
+        const double played = batches * static_cast<double>(opponents);
+        result.u[r].push_back(sum_u / played);
+        result.v[r].push_back(sum_v / played + sum(games.v_real, i * cells + r) / batches);
       }
     }
     return result;
@@ -333,28 +361,22 @@ class Lipizzaner final : public Algorithm {
 
   // ---- Training -----------------------------------------------------------------------------------------------------
 
-  /// Learning rates [batches, N] of this epoch, each mutated from the one before. The authors' program loses them when
-  /// it restores Adam's state.
+  /// Learning rates of this epoch, each mutated from the one before. The authors' program loses them when it restores
+  /// Adam's state.
   Rates mutate_rates(const Fleet& fleet, const FleetOptions& network, Draw draw) const {
     const std::vector<float> start = fleet.learning_rates();
-    std::vector<float> all(static_cast<size_t>(plan_.batches * N()));
+    Rates rates(static_cast<size_t>(plan_.batches), std::vector<float>(static_cast<size_t>(N())));
     for (int64_t r = 0; r < N(); ++r) {
       HostRandom random = host_random(r, draw);
       double rate = start[static_cast<size_t>(r)];
-      for (int64_t t = 0; t < plan_.batches; ++t) {
+      for (std::vector<float>& of_batch : rates) {
         if (!options().as_shipped)
           rate = mutated_rate(rate, network.optimiser.learning_rate, options().rate_scale, options().rate_probability,
                               random);
-        all[static_cast<size_t>(t * N() + r)] = static_cast<float>(rate);
+        of_batch[static_cast<size_t>(r)] = static_cast<float>(rate);
       }
     }
-    Rates rates(stage_.device(), std::ssize(all));
-    rates.set(all);
     return rates;
-  }
-  void set_rates(Fleet& fleet, const Rates& rates, int64_t t) const {
-    world_.device().copy(fleet.learning_rate_block().data, rates.data() + t * N(),
-                         static_cast<size_t>(N()) * sizeof(float));
   }
   /// Each cell's opponent: the other one picked, or a random member of its neighbourhood. Of the one that was picked
   /// its copy in training takes the place.
@@ -371,11 +393,12 @@ class Lipizzaner final : public Algorithm {
     }
     world_.select(population, rivals, still, false);
     world_.select(trained, rivals, learning, false);
+    if (options().all_opponents) world_.device().flush();  // what follows is the same in every batch
   }
 
   /// One step of every u against one discriminator of its neighbourhood.
-  void train_generators(int64_t t, const Rates& rates, const std::vector<int64_t>& picked_v) {
-    set_rates(u_, rates, t);
+  void train_generators(const std::vector<int64_t>& picked_v) {
+    world_.device().run(ops::Advance{batch_number_.data()});
     draw_rivals(discriminators_, v_, picked_v, kRivalG, rival_v_);
     const Batch fake = generate(u_);
     const Tensor logits = judge(rival_v_, fake.x), slope = rival_v_.output_gradient();
@@ -408,14 +431,14 @@ class Lipizzaner final : public Algorithm {
   }
 
   /// One step of every v on a real batch, and on one of a generator of its neighbourhood.
-  void train_discriminators(int64_t t, const Rates& rates, const std::vector<int64_t>& picked_u) {
+  void train_discriminators(const std::vector<int64_t>& picked_u) {
     const int64_t b = game_.batch;
     const Batch both = both_.view(N()), real = both.rows(0, b), fake = both.rows(b, b);
-    set_rates(v_, rates, t);
     draw_rivals(generators_, u_, picked_u, kRivalD, rival_u_);
     copy(world_.device(), generate(rival_u_), fake);
-    stage_.shards().sample(data_key(RandomStream::kSamples, static_cast<uint32_t>(t)),
-                           static_cast<uint32_t>(plan_.batches), real);
+    RandomKey data = data_key(RandomStream::kSamples, 0);
+    data.iteration = batch_number_.data();
+    stage_.shards().sample(data, 1, real);
     const Tensor logits = judge(v_, both.x, /*groups=*/2), slope = v_.output_gradient();
     ops::GanLoss on_real = loss(ops::GanRole::kReal, logits.rows(0, b), real.y, slope.rows(0, b), loss_v_.data());
     ops::GanLoss on_fake = loss(ops::GanRole::kFake, logits.rows(b, b), fake.y, slope.rows(b, b), loss_v_.data());
@@ -504,7 +527,9 @@ class Lipizzaner final : public Algorithm {
   BatchBuffer noise_, both_;           // [N, b] z; [N, 2b] real, then generated
   TensorBuffer unused_, slopes_;       // [N, b] of losses that nothing learns from; [3 N, b] of Mustangs' losses
   Buffer<float> loss_u_, loss_v_;      // [3 N] by Mustangs' losses, [N]: sums of this epoch
+  Buffer<float> sums_;                 // of the games that are played, see Games
   Buffer<uint64_t> moment_;            // [1]
+  Buffer<uint64_t> batch_number_;      // [1]: iteration * batches + t
   Buffer<uint32_t> first_cell_;        // [N] zeros
   std::optional<Generator> exhibit_;   // where there are cells
   Evaluator* evaluator_ = nullptr;

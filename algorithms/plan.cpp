@@ -74,7 +74,8 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   return traffic;
 }
 
-/// Memory of the fleets, and of the data.
+}  // namespace
+
 json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const DataShape& data) {
   Fleet::Memory sum{};
   for (const AlgorithmPlan::FleetUse& use : algorithm.fleets()) {
@@ -90,8 +91,6 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
   return {{"weights", sum.weights},         {"gradients", sum.gradients}, {"moments", sum.moments},
           {"activations", sum.activations}, {"data", resident},           {"total", sum.total() + resident}};
 }
-
-}  // namespace
 
 json plan(const Settings& settings, const DataShape& data) {
   const GamePlan game = make_game_plan(settings, data.sample, data.classes);

@@ -26,4 +26,7 @@ struct DataShape {
 /// Throws Error as the Trainer would for settings that do not fit.
 nlohmann::json plan(const Settings& settings, const DataShape& data);
 
+/// The memory of it alone.
+nlohmann::json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const DataShape& data);
+
 }  // namespace agon

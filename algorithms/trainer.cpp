@@ -21,6 +21,19 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+/// Adds the time of its life to a number of seconds.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += seconds_since(start_); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  const Clock::time_point start_ = Clock::now();
+};
+
 /// What a checkpoint must have in common with the run that goes on from it.
 std::string run_signature(const Settings& settings, const Stage& stage, const DataSource& data) {
   return fmt::format("{} with {} workers, batch {}, seed {}; generator {}; discriminator {}; data {:016x}",
@@ -65,6 +78,7 @@ Settings resolve_settings(const std::string& toml, const std::string& origin,
 nlohmann::json Summary::to_json() const {
   nlohmann::json json = {{"iterations", iterations},
                          {"seconds_training", seconds_training},
+                         {"seconds_evaluating", seconds_evaluating},
                          {"iterations_per_second", iterations_per_second},
                          {"seconds_simulated", seconds_simulated},
                          {"workers", workers},
@@ -200,6 +214,7 @@ struct Trainer::Impl {
 
   void evaluate() {
     last_evaluation = world().iteration();
+    const Stopwatch watch(seconds_evaluating);
     if (!world().serves()) {  // only lends its generators
       for (int64_t i = 0; i < algorithm->generators(); ++i) algorithm->generator(i);
       return;
@@ -241,7 +256,10 @@ struct Trainer::Impl {
 
   void checkpoint() {
     if (checkpoint_folder.empty()) return;
-    nlohmann::json trainer = {{"seconds_training", seconds}, {"events", to_json(events)}, {"clock", clock.to_json()}};
+    nlohmann::json trainer = {{"seconds_training", seconds},
+                              {"seconds_evaluating", seconds_evaluating},
+                              {"events", to_json(events)},
+                              {"clock", clock.to_json()}};
     last_checkpoint = write_checkpoint(checkpoint_folder, *algorithm, world(), {signature, trainer}, keep_checkpoints);
     const GeneratorWeights weights = algorithm->generator(0);
     if (!world().serves()) return;
@@ -260,6 +278,7 @@ struct Trainer::Impl {
     return {.iterations = world().iteration(),
             .seconds_training = seconds,
             .iterations_per_second = seconds > 0 ? static_cast<double>(world().iteration()) / seconds : 0,
+            .seconds_evaluating = seconds_evaluating,
             .seconds_simulated = clock.seconds(),
             .workers = game.workers,
             .generator_parameters = game.generator.network->parameters() - tables,
@@ -289,7 +308,8 @@ struct Trainer::Impl {
   std::vector<Event> events;
   std::optional<Scores> scores;
   int64_t last_evaluation = -1;
-  double seconds = 0, logged_seconds = 0;
+  double seconds = 0, logged_seconds = 0;  // of training
+  double seconds_evaluating = 0;
   int64_t logged_iteration = 0;
 };
 
@@ -308,6 +328,7 @@ bool Trainer::resume() {
   for (const std::string& reason : damaged) spdlog::warn("passed over a damaged checkpoint: {}", reason);
   if (!info) return false;
   impl_->seconds = impl_->logged_seconds = info->trainer.at("seconds_training").get<double>();
+  impl_->seconds_evaluating = info->trainer.value("seconds_evaluating", 0.0);  // not in older checkpoints
   impl_->logged_iteration = impl_->world().iteration();
   impl_->clock.restore(info->trainer.at("clock"));
   impl_->events.clear();
@@ -343,7 +364,11 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
       return false;
     }
   };
-  if (run.algorithm->judges()) apart([&] { run.algorithm->judge_with(run.judge()); });
+  if (run.algorithm->judges())
+    apart([&] {
+      const Stopwatch watch(run.seconds_evaluating);
+      run.algorithm->judge_with(run.judge());
+    });
   const auto play = [&] {
     while (unfinished() && !processes.any(stop)) {
       run.world().next_iteration();

@@ -35,6 +35,7 @@ struct LogRecord {
 struct Summary {
   int64_t iterations = 0;
   double seconds_training = 0, iterations_per_second = 0;
+  double seconds_evaluating = 0;  ///< apart from training: samples, scores, and the scorer's training where it is new
   double seconds_simulated = 0;
   int64_t workers = 0;
   int64_t generator_parameters = 0, embedding_parameters = 0, discriminator_parameters = 0;

@@ -34,6 +34,9 @@ class Device {
 
   /// Bytes of work space that operations hold at present (packed weights, scratch).
   virtual size_t workspace_bytes() const = 0;
+  /// Bytes taken from a memory of its own, in use or kept for reuse, work space and libraries' included; 0 where
+  /// everything lies in the process's memory.
+  virtual size_t memory_bytes() const { return 0; }
 
 #define AGON_DECLARE(Operation) virtual void run(const ops::Operation& operation) = 0;
   AGON_OPERATIONS(AGON_DECLARE)

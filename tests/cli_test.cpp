@@ -118,6 +118,7 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
   EXPECT_EQ(summary["iterations"], 60);
   EXPECT_EQ(summary["workers"], 10);
   EXPECT_GT(summary["seconds_training"], 0);
+  EXPECT_GT(summary["seconds_evaluating"], 0);
   EXPECT_GT(summary["iterations_per_second"], 0);
   EXPECT_GT(summary["parameters"]["generator"], 0);
   EXPECT_GT(summary["parameters"]["discriminator"], 0);
@@ -175,6 +176,12 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
     EXPECT_NE(page.find(part), std::string::npos) << part;
   EXPECT_EQ(page.find("differs"), std::string::npos) << "ledger and plan must agree";
   EXPECT_EQ(page.find("http"), std::string::npos) << "the page must stand alone";
+  EXPECT_NE(page.find("<th>training<th>scoring"), std::string::npos);
+
+  // Seconds go on where they were.
+  const json before = json::parse(again.last_line());
+  const json longer = json::parse(run("agon train --resume --out again --iterations 80 --json").last_line());
+  for (const char* seconds : {"seconds_training", "seconds_evaluating"}) EXPECT_GT(longer[seconds], before[seconds]);
 }
 
 TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
@@ -203,6 +210,7 @@ TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
   EXPECT_FALSE(end["interrupted"].get<bool>());
   EXPECT_EQ(end["weights_hash"], expected["weights_hash"]);
   EXPECT_EQ(end["traffic"], expected["traffic"]);
+  EXPECT_EQ(end["seconds_evaluating"], 0) << "no scores were asked for";
 
   // A finished run can be prolonged, and then equals a longer one.
   const Outcome longer = run("agon train --resume --out parts --iterations 4200 --json");
@@ -293,6 +301,58 @@ TEST_F(Cli, AFileThatMayNotGrowIsASentenceAndNothingHalfWritten) {
   const json resumed = json::parse(run("agon train --resume --json --out limited").last_line());
   EXPECT_EQ(resumed["weights_hash"],
             json::parse(run("agon train " + big + "--json --out whole").last_line())["weights_hash"]);
+}
+
+/// The newest checkpoint's iteration; 0 without one.
+int64_t last_checkpoint(const fs::path& folder) {
+  int64_t last = 0;
+  for (const auto& entry : fs::directory_iterator(folder / "checkpoints")) {
+    const std::string name = entry.path().stem().string();
+    last = std::max<int64_t>(last, std::stoll(name.substr(name.rfind('-') + 1)));
+  }
+  return last;
+}
+
+TEST_F(Cli, ALostGpuIsExitCodeFourAndTheCheckpointIsGood) {
+  const std::string emulated = "export AGON_CUDA_WAY=tiles && ",
+                    lost_later = "export CUDA_EMULATION_LOSE_AFTER=250 && ";
+  const std::string arguments =
+      kSmall + "--device cuda-emulated --quiet --json --set run.checkpoint_every=10 --set run.log_every=1 ";
+  const Outcome whole = run(emulated + "agon train " + arguments + "--iterations 200 --out whole");
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const json expected = json::parse(whole.last_line());
+
+  const Outcome lost = run(emulated + lost_later + "agon train " + arguments + "--iterations 200 --out lost");
+  EXPECT_EQ(lost.code, 4);
+  EXPECT_EQ(lost.out, "");
+  EXPECT_EQ(lost.err.rfind("agon: the GPU was lost while ", 0), 0u) << lost.err;
+  EXPECT_EQ(std::count(lost.err.begin(), lost.err.end(), '\n'), 1) << lost.err;
+  EXPECT_NE(lost.err.find("--resume"), std::string::npos) << lost.err;
+  EXPECT_FALSE(fs::exists(folder_ / "lost/summary.json"));
+  expect_whole(folder_ / "lost");
+  const int64_t last = last_checkpoint(folder_ / "lost");
+  ASSERT_GE(last, 10) << "lost too early for this test";
+  ASSERT_LT(last, 190) << "lost too late for this test";
+  fs::copy(folder_ / "lost", folder_ / "moved", fs::copy_options::recursive);
+
+  const Outcome resumed = run(emulated + "agon train --resume --json --out lost");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(json::parse(resumed.last_line())["weights_hash"], expected["weights_hash"]);
+
+  // On the CPU it goes on as a run does that came there from the same iteration without harm.
+  const Outcome part = run(emulated + "agon train " + arguments + "--out part --iterations " + std::to_string(last));
+  ASSERT_EQ(part.code, 0) << part.err;
+  std::vector<json> ends;
+  for (const char* folder : {"moved", "part"}) {
+    const Outcome outcome =
+        run("agon train --resume --device cpu --iterations 200 --json --out " + std::string(folder));
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    ends.push_back(json::parse(outcome.last_line()));
+    EXPECT_EQ(ends.back()["device"].get<std::string>().rfind("cpu", 0), 0u);
+    EXPECT_EQ(ends.back()["iterations"], 200);
+  }
+  EXPECT_EQ(ends[0]["weights_hash"], ends[1]["weights_hash"]);
+  EXPECT_EQ(ends[0]["traffic"], expected["traffic"]);
 }
 
 TEST_F(Cli, AFullDiskIsASentenceAndNothingHalfWritten) {

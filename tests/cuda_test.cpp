@@ -233,6 +233,31 @@ TEST_F(GraphTest, ASwapLaunchesTheGraphAndThenTheRest) {
   EXPECT_EQ(after.waits, before.waits);
 }
 
+TEST_F(GraphTest, AnEpochOfCoevolutionIsAGraphForEachPartThatRepeats) {
+  // Four cells with shards of 50 samples in batches of 5: ten steps of u in an epoch and five of v, and games before
+  // and after. What is left: selections before and after, of what fitness and chance name, and with other opponents
+  // those.
+  // New losses of Mustangs are new steps of u, which run by themselves once.
+  constexpr int64_t kEpochs = 10, kParts = 10 + 5 + 2, kSelections = 10, kSteps = 10 + 5, kNewSteps = 50;
+  struct Row {
+    std::string setting;
+    int64_t kernels;  // at most, of an epoch, that are in no graph
+  };
+  for (const auto& [setting, kernels] : {Row{"algorithm.opponents=picked", kSelections},
+                                         {"algorithm.opponents=neighbourhood", kSelections + 2 * kSteps},
+                                         {"algorithm.mustangs=true", kSelections + kNewSteps}}) {
+    SCOPED_TRACE(setting);
+    Iterations game(
+        emulated(kRing, {"algorithm.name=lipizzaner", "world.workers=4", "algorithm.fitness_batches=2", setting}));
+    game.run(6);
+    const Control before = control();
+    game.run(kEpochs);
+    const Control after = control();
+    EXPECT_GE(after.graph_launches - before.graph_launches, kEpochs * kParts);
+    EXPECT_LE(after.launches - before.launches, kEpochs * kernels);
+  }
+}
+
 TEST_F(GraphTest, ManyWorkersOfTheirOwnGraphsKeepThem) {
   // Asynchronous MD-GAN queues lists of each worker's own.
   Iterations game(emulated(
@@ -428,6 +453,60 @@ TEST_F(ChoiceTest, WhatCudnnCannotDescribeGoesAnotherWay) {
   control().dnn_describes = false;
   EXPECT_EQ(convolve("cudnn"), expected);
   expect_refusal([&] { convolve("cudnn!"); }, Fault::kUsage, {"only by implicit, unfolded"});
+}
+
+/// The sum over a 3 x 3 kernel of ones and 4 channels of 1 + 2^-12, by one way; or of as many products of a matrix.
+float sum_by(const char* way, bool convolution, Precision precision) {
+  constexpr int64_t kTerms = 3 * 3 * 4;
+  setenv("AGON_CUDA_WAY", way, 1);
+  const auto device = open_device(kEmulated);
+  Buffer<float> x(device, 4 * kTerms), w(device, 4 * kTerms), y(device, 4 * 4);
+  device->run(ops::Fill{1, x.size(), {x.data(), 0}, 1.f + 1.f / 4096});
+  device->run(ops::Fill{1, w.size(), {w.data(), 0}, 1.f});
+  if (convolution)
+    device->run(ops::Convolution{.direction = ops::Convolution::Direction::kForward,
+                                 .replicas = 1,
+                                 .batch = 4,
+                                 .height = 3,
+                                 .width = 3,
+                                 .in_channels = 4,
+                                 .out_height = 1,
+                                 .out_width = 1,
+                                 .out_channels = 4,
+                                 .kernel = 3,
+                                 .stride = 1,
+                                 .pad = 0,
+                                 .x = {x.data(), 0},
+                                 .w = {w.data(), 0},
+                                 .y = {y.data(), 0},
+                                 .precision = precision});
+  else
+    device->run(ops::Gemm{.replicas = 1,
+                          .m = 4,
+                          .n = 4,
+                          .k = kTerms,
+                          .a = {x.data(), 0},
+                          .b = {w.data(), 0},
+                          .c = {y.data(), 0},
+                          .precision = precision});
+  return y.host().front();
+}
+
+TEST_F(ChoiceTest, OnlyTf32IsRoundedToTf32) {
+  struct Row {
+    const char* way;
+    bool convolution, has_units;
+  };
+  for (const auto& [way, convolution, has_units] : {Row{"cublas!", false, true},
+                                                    {"tiles!", false, false},
+                                                    {"cudnn!", true, true},
+                                                    {"unfolded!", true, true},
+                                                    {"implicit!", true, false}}) {
+    SCOPED_TRACE(way);
+    const float exact = 36.f + 36.f / 4096, rounded = 36.f;
+    EXPECT_EQ(sum_by(way, convolution, Precision::kFp32), exact);
+    EXPECT_EQ(sum_by(way, convolution, Precision::kTf32), has_units ? rounded : exact);
+  }
 }
 
 ops::Mix::Rows rows_of(const std::vector<std::vector<std::pair<int64_t, float>>>& matrix) {

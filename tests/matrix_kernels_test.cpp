@@ -10,8 +10,9 @@
 namespace agon {
 namespace {
 
-constexpr double kTolerance = 2e-6;  // of the sum of the products' magnitudes
-constexpr int64_t kGuard = 16;       // floats between, before and after the replicas
+// Of the sum of the products' magnitudes. tf32 keeps ten bits behind the point of both operands.
+constexpr double kTolerance = 2e-6, kTf32Tolerance = 1. / (1 << 10);
+constexpr int64_t kGuard = 16;  // floats between, before and after the replicas
 constexpr float kGuardWord = 12345.678f;
 
 /// R blocks of `count` floats with guard words around each.
@@ -46,11 +47,16 @@ struct Reference {
   }
 };
 
-void expect_close(const float* found, const Reference& expected) {
+/// The CPU has no units for tf32 and computes it in fp32.
+double tolerance_of(Precision precision) {
+  return precision == Precision::kTf32 && !testing_cpu() ? kTf32Tolerance : kTolerance;
+}
+
+void expect_close(const float* found, const Reference& expected, Precision precision) {
   ASSERT_FALSE(expected.value.empty());
   for (size_t i = 0; i < expected.value.size(); ++i) {
     ASSERT_TRUE(std::isfinite(found[i])) << "element " << i;
-    ASSERT_LE(std::abs(found[i] - expected.value[i]), kTolerance * expected.magnitude[i] + 1e-30)
+    ASSERT_LE(std::abs(found[i] - expected.value[i]), tolerance_of(precision) * expected.magnitude[i] + 1e-30)
         << "element " << i << ": expected " << expected.value[i] << ", found " << found[i];
   }
 }
@@ -66,7 +72,7 @@ void expect_same_bits(const Operand& a, const Operand& b) {
 }
 
 double operand_value(float value, Precision precision) {
-  if (precision == Precision::kFp32) return value;
+  if (precision != Precision::kBf16) return value;
   uint32_t bits;  // rounded to the nearest bfloat16, ties to even
   std::memcpy(&bits, &value, sizeof bits);
   bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
@@ -153,12 +159,13 @@ struct GemmRun {
 };
 
 class GemmTest : public testing::TestWithParam<GemmRow> {};
+class GemmInTf32Test : public GemmTest {};
 
-TEST_P(GemmTest, EqualsLoops) {
-  const auto& [x, kind, precision, split] = GetParam();
+void expect_product(const GemmRow& row) {
+  const auto& [x, kind, precision, split] = row;
   GemmRun run(x);
   const GemmRun before = run;
-  run.go(GetParam());
+  run.go(row);
   const bool ta = kind == Kind::kTN || kind == Kind::kTT, tb = kind == Kind::kNT || kind == Kind::kTT;
   for (int64_t r = 0; r < x.R; ++r) {
     Reference expected(x.m * x.n);
@@ -170,12 +177,14 @@ TEST_P(GemmTest, EqualsLoops) {
           expected.add(i * x.n + j, operand_value(a[ta ? l * x.m + i : i * x.k + l], precision),
                        operand_value(b[tb ? j * x.k + l : l * x.n + j], precision));
       }
-    expect_close(run.c.at(r), expected);
+    expect_close(run.c.at(r), expected, precision);
   }
   run.c.expect_guards();
   expect_same_bits(run.a, before.a);
   expect_same_bits(run.b, before.b);
 }
+TEST_P(GemmTest, EqualsLoops) { expect_product(GetParam()); }
+TEST_P(GemmInTf32Test, EqualsLoops) { expect_product(GetParam()); }
 
 TEST_P(GemmTest, DoesNotDependOnThreadsOrNeighbours) {
   const GemmCase& x = std::get<0>(GetParam());
@@ -197,15 +206,6 @@ TEST_P(GemmTest, DoesNotDependOnThreadsOrNeighbours) {
   for (int64_t r = 1; r < x.R; ++r)
     ASSERT_EQ(std::memcmp(sick.c.at(r), one.c.at(r), static_cast<size_t>(one.c.count) * sizeof(float)), 0);
   ASSERT_EQ(std::memcmp(last.c.at(0), one.c.at(x.R - 1), static_cast<size_t>(one.c.count) * sizeof(float)), 0);
-}
-
-TEST(Tf32, IsFp32WhereThereAreNoUnitsForIt) {
-  if (test_device_name() == "cuda") GTEST_SKIP() << "GPUs have units for tf32";
-  const GemmCase odd{"odd", 3, 5, 7, 9};
-  GemmRun fp32(odd), tf32(odd);
-  fp32.go({odd, Kind::kNN, Precision::kFp32, false});
-  tf32.go({odd, Kind::kNN, Precision::kTf32, false});
-  expect_same_bits(fp32.c, tf32.c);
 }
 
 struct ConvCase {
@@ -324,20 +324,23 @@ Reference loops(const ConvCase& c, Direction direction, Precision precision, con
 }
 
 class ConvolutionTest : public testing::TestWithParam<ConvRow> {};
+class ConvolutionInTf32Test : public ConvolutionTest {};
 
-TEST_P(ConvolutionTest, EqualsLoops) {
-  const auto& [c, direction, precision, split] = GetParam();
+void expect_convolution(const ConvRow& row) {
+  const auto& [c, direction, precision, split] = row;
   ConvRun run(c);
   const ConvRun before = run;
-  run.go(GetParam());
+  run.go(row);
   for (int64_t r = 0; r < c.R; ++r)
     expect_close(run.output(direction).at(r),
-                 loops(c, direction, precision, before.x.at(r), before.w.at(r), before.y.at(r)));
+                 loops(c, direction, precision, before.x.at(r), before.w.at(r), before.y.at(r)), precision);
   run.output(direction).expect_guards();
   if (direction != Direction::kInputGrad) expect_same_bits(run.x, before.x);
   if (direction != Direction::kWeightGrad) expect_same_bits(run.w, before.w);
   if (direction != Direction::kForward) expect_same_bits(run.y, before.y);
 }
+TEST_P(ConvolutionTest, EqualsLoops) { expect_convolution(GetParam()); }
+TEST_P(ConvolutionInTf32Test, EqualsLoops) { expect_convolution(GetParam()); }
 
 TEST_P(ConvolutionTest, DoesNotDependOnThreadsOrNeighbours) {
   const auto& [c, direction, precision, split] = GetParam();
@@ -366,9 +369,26 @@ TEST_P(ConvolutionTest, DoesNotDependOnThreadsOrNeighbours) {
   ASSERT_EQ(std::memcmp(last.output(direction).at(0), one.output(direction).at(c.R - 1), bytes), 0);
 }
 
+TEST(Tf32, IsFp32OnTheCpu) {
+  if (!testing_cpu()) GTEST_SKIP() << "GPUs have units for tf32";
+  const GemmCase product{"odd", 3, 5, 7, 9};
+  GemmRun fp32(product), tf32(product);
+  fp32.go({product, Kind::kNN, Precision::kFp32, false});
+  tf32.go({product, Kind::kNN, Precision::kTf32, false});
+  expect_same_bits(fp32.c, tf32.c);
+  const ConvCase convolution{"5x7 k3", 3, 2, 5, 7, 3, 5, 3, 1, 1};
+  for (const Direction direction : {Direction::kForward, Direction::kInputGrad, Direction::kWeightGrad}) {
+    ConvRun one(convolution), other(convolution);
+    one.go({convolution, direction, Precision::kFp32, false});
+    other.go({convolution, direction, Precision::kTf32, false});
+    expect_same_bits(one.output(direction), other.output(direction));
+  }
+}
+
 std::string row_name(std::string name, const std::string& kind, Precision precision, bool split) {
   std::replace(name.begin(), name.end(), ' ', '_');
-  return name + "_" + kind + (precision == Precision::kBf16 ? "_bf16" : "_fp32") + (split ? "_split" : "");
+  const char* const precisions[] = {"_fp32", "_tf32", "_bf16"};
+  return name + "_" + kind + precisions[static_cast<int>(precision)] + (split ? "_split" : "");
 }
 
 std::string gemm_name(const testing::TestParamInfo<GemmRow>& info) {
@@ -393,6 +413,13 @@ INSTANTIATE_TEST_SUITE_P(Rows, GemmTest, testing::Combine(testing::ValuesIn(kGem
                          gemm_name);
 INSTANTIATE_TEST_SUITE_P(Rows, ConvolutionTest,
                          testing::Combine(testing::ValuesIn(kConvCases), kDirections, kPrecisions, kSplits),
+                         convolution_name);
+
+const auto kInTf32 = testing::Values(Precision::kTf32);
+INSTANTIATE_TEST_SUITE_P(Rows, GemmInTf32Test,
+                         testing::Combine(testing::ValuesIn(kGemmCases), kKinds, kInTf32, kSplits), gemm_name);
+INSTANTIATE_TEST_SUITE_P(Rows, ConvolutionInTf32Test,
+                         testing::Combine(testing::ValuesIn(kConvCases), kDirections, kInTf32, kSplits),
                          convolution_name);
 
 }  // namespace

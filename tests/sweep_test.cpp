@@ -206,7 +206,8 @@ TEST_F(SweepCli, ComparesRuns) {
   ASSERT_EQ(run("agon train " + kSmall + common + "--set algorithm.kappa=1 --seed 7 --out b").code, 0);
   const Outcome text = run("agon compare a b");
   ASSERT_EQ(text.code, 0) << text.err;
-  for (const char* word : {"algorithm.kappa", "run.seed", "modes", "bytes", "seconds_training", "weights_hash"})
+  for (const char* word :
+       {"algorithm.kappa", "run.seed", "modes", "bytes", "seconds_training", "seconds_evaluating", "weights_hash"})
     EXPECT_NE(text.out.find(word), std::string::npos) << word;
   EXPECT_EQ(text.out.find("algorithm.batch"), std::string::npos) << "the same for both";
 
@@ -218,7 +219,8 @@ TEST_F(SweepCli, ComparesRuns) {
     EXPECT_EQ(runs[i]["run"], folder);
     EXPECT_EQ(runs[i]["modes"], summary["scores"]["modes"]);
     EXPECT_EQ(runs[i]["traffic"], summary["traffic"]);
-    EXPECT_EQ(runs[i]["seconds_training"], summary["seconds_training"]);
+    for (const char* seconds : {"seconds_training", "seconds_evaluating"})
+      EXPECT_EQ(runs[i][seconds], summary[seconds]);
     EXPECT_EQ(runs[i]["worker_bytes"], summary["worker_bytes"]);
     EXPECT_EQ(runs[i]["generator_flops_at_worker"], 0) << "MD-GAN's workers have no generator";
   }

@@ -1,6 +1,7 @@
 // Whole runs: the ledger against the plan, resuming, threads, faults, learning, and what is refused.
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "algorithms/checkpoint.h"
 #include "tests/training.h"
@@ -210,6 +211,25 @@ TEST_P(TrainingRun, ResumeEqualsUninterrupted) {
     EXPECT_EQ(everything(second.algorithm()), expected_state);
     EXPECT_EQ(second.algorithm().state(), whole.algorithm().state());
   }
+}
+
+/// For each algorithm the first row on each of the data sets.
+TEST(Graphs, ReplayedEqualLaunchedOneByOne) {
+  if (testing_cpu()) GTEST_SKIP() << "the CPU has no graphs";
+  std::set<std::string> seen;
+  for (const auto& run : runs()) {
+    const Settings settings = settings_of(run.base, run.overrides);
+    if (!seen.insert(settings.text("algorithm.name") + settings.text("data.path")).second) continue;
+    SCOPED_TRACE(run.name);
+    std::string hashes[2];
+    for (const int graphs : {0, 1}) {
+      setenv("AGON_CUDA_GRAPHS", std::to_string(graphs).c_str(), 1);  // read when a device is opened
+      hashes[graphs] = train(settings).weights_hash;
+    }
+    unsetenv("AGON_CUDA_GRAPHS");
+    EXPECT_EQ(hashes[0], hashes[1]);
+  }
+  EXPECT_GE(seen.size(), algorithm_kinds().size());
 }
 
 // Table IV of Hardy et al. 2019, CIFAR-10 with N = 10 (MB are MiB there), and the counts behind it.

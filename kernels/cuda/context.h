@@ -26,6 +26,7 @@ class Context {
   cublasHandle_t blas() const { return blas_; }
   cudnnHandle_t dnn();  ///< made when first asked for: it takes half a second
   Memory& memory() { return memory_; }
+  const Memory& memory() const { return memory_; }
   Choices& choices() { return choices_; }
   DnnPlans& dnn_plans() { return dnn_plans_; }
 

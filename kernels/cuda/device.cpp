@@ -71,6 +71,7 @@ class CudaDevice final : public Device {
     wait();
   }
   size_t workspace_bytes() const override { return context_.scratch_bytes(); }
+  size_t memory_bytes() const override { return context_.memory().held(); }
 
 #define AGON_DEFINE(Name) \
   void run(const ops::Name& operation) override { add(operation); }

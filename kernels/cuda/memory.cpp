@@ -18,6 +18,7 @@ void Memory::trim() {
   for (const auto& [size, memory] : idle_) {
     check(cudaFree(memory), "giving memory back");
     sizes_.erase(memory);
+    held_ -= size;
   }
   idle_.clear();
   ++trims_;
@@ -48,6 +49,7 @@ void* Memory::take(size_t bytes) {
     }
     check(error, "asking for memory");
     sizes_.emplace(memory, size);
+    held_ += size;
   }
   taken_ += size;
   return memory;

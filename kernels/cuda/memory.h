@@ -23,6 +23,7 @@ class Memory {
   void* take(size_t bytes);
   void give(void* memory) noexcept;
   size_t taken() const { return taken_; }  ///< bytes handed out and not given back
+  size_t held() const { return held_; }    ///< bytes taken from the driver: those, and what is kept for reuse
   /// Changes whenever idle blocks went back to the driver, after which remembered addresses mean nothing.
   int trims() const { return trims_; }
 
@@ -32,7 +33,7 @@ class Memory {
   std::string device_;
   std::multimap<size_t, void*> idle_;
   std::unordered_map<void*, size_t> sizes_;
-  size_t taken_ = 0;
+  size_t taken_ = 0, held_ = 0;
   int trims_ = 0;
 };
 

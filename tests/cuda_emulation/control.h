@@ -9,7 +9,9 @@ namespace cuda_emulation {
 struct Control {
   int devices = 1;
   size_t memory = size_t{1} << 33;
-  int64_t lose_after = -1;    ///< launches until the device is lost for good; -1: never
+  /// Launches until the device is lost for good; -1: never, and it is whole again. At the start of a process, what
+  /// $CUDA_EMULATION_LOSE_AFTER says, for tests of whole programs.
+  int64_t lose_after = -1;
   int next_error = 0;         ///< what the next call to the runtime returns, as a cudaError_t; 0: what it should
   bool dnn_describes = true;  ///< false: cuDNN refuses every description of a tensor
 

@@ -3,6 +3,7 @@
 
 #include "control.h"
 #include "cudnn.h"
+#include "tf32.h"
 
 extern "C" cuda_emulation::Control* cuda_emulation_control();
 
@@ -17,6 +18,8 @@ struct cudnnFilterStruct {
 };
 struct cudnnConvolutionStruct {
   int pad = 0, stride = 0;
+  bool tf32 = true;  // what the default mode allows is done
+  float operator()(float operand) const { return tf32 ? cuda_emulation::as_tf32(operand) : operand; }
 };
 
 namespace {
@@ -115,10 +118,11 @@ cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t con
 }
 cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t convolution, int pad_h, int, int stride_h,
                                               int, int, int, cudnnConvolutionMode_t mode, cudnnDataType_t) {
-  *convolution = {pad_h, stride_h};
+  convolution->pad = pad_h, convolution->stride = stride_h;
   return mode == CUDNN_CROSS_CORRELATION ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
-cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t, cudnnMathType_t) {
+cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t convolution, cudnnMathType_t math) {
+  convolution->tf32 = math == CUDNN_DEFAULT_MATH;
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -152,7 +156,7 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void*, cudnnTe
     auto *px = static_cast<const float*>(x), *pw = static_cast<const float*>(w);
     auto* to = static_cast<float*>(y);
     std::fill_n(to, size(ys), 0.f);
-    each_product(xs, ws, ys, s, [=](int64_t i, int64_t j, int64_t k) { to[k] += px[i] * pw[j]; });
+    each_product(xs, ws, ys, s, [=](int64_t i, int64_t j, int64_t k) { to[k] += s(px[i]) * s(pw[j]); });
   });
 }
 cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void*, cudnnFilterDescriptor_t w_shape,
@@ -165,7 +169,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void*, cu
     auto *py = static_cast<const float*>(dy), *pw = static_cast<const float*>(w);
     auto* to = static_cast<float*>(dx);
     std::fill_n(to, size(xs), 0.f);
-    each_product(xs, ws, ys, s, [=](int64_t i, int64_t j, int64_t k) { to[i] += py[k] * pw[j]; });
+    each_product(xs, ws, ys, s, [=](int64_t i, int64_t j, int64_t k) { to[i] += s(py[k]) * s(pw[j]); });
   });
 }
 cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void*, cudnnTensorDescriptor_t x_shape,
@@ -178,7 +182,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void*, 
     auto *px = static_cast<const float*>(x), *py = static_cast<const float*>(dy);
     auto* to = static_cast<float*>(dw);
     std::fill_n(to, int64_t{ws.k} * ws.c * ws.h * ws.w, 0.f);
-    each_product(xs, ws, ys, s, [=](int64_t i, int64_t j, int64_t k) { to[j] += px[i] * py[k]; });
+    each_product(xs, ws, ys, s, [=](int64_t i, int64_t j, int64_t k) { to[j] += s(px[i]) * s(py[k]); });
   });
 }
 

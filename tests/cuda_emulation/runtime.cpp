@@ -46,7 +46,11 @@ struct CUevent_st {
 namespace {
 
 Control& control() {
-  static Control state;
+  static Control state = [] {
+    Control fresh;
+    if (const char* launches = std::getenv("CUDA_EMULATION_LOSE_AFTER")) fresh.lose_after = std::atoll(launches);
+    return fresh;
+  }();
   return state;
 }
 
@@ -140,6 +144,12 @@ Memory& memory() {
 bool lost = false;
 int captures_open = 0;
 
+/// One launch more, which may be the device's last.
+void wear() {
+  if (control().lose_after == 0) lost = true;
+  if (control().lose_after > 0) --control().lose_after;
+}
+
 /// Runs a stream's work up to (not including) position `end`.
 void drain(CUstream_st* stream, uint64_t end) {
   memory().open(true);
@@ -199,7 +209,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, Work thread) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || threads == 0 || threads > 1024 || block.z > 64 ||
       grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 || config.dynamicSmemBytes > 48 * 1024)
     return cudaErrorInvalidConfiguration;
-  if (!config.stream->capture && control().lose_after >= 0 && control().lose_after-- == 0) lost = true;
+  if (!config.stream->capture) wear();
   ALIVE();
   if (!config.stream->capture) ++control().launches;
   return enqueue(config.stream, [=] { run_kernel(grid, block, thread); });
@@ -365,7 +375,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   ALIVE();
-  if (control().lose_after >= 0 && control().lose_after-- == 0) lost = true;
+  wear();
   ALIVE();
   ++control().graph_launches;
   return cuda_emulation::enqueue(stream, [nodes = executable->nodes] {

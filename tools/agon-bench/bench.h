@@ -17,12 +17,16 @@ struct Work {
   Precision precision = Precision::kFp32;  ///< of the products
 };
 
-/// What a device reaches at best, measured at the start: a copy of more than its caches hold, and square products.
+/// What a device reaches at best, measured: a copy of more than its caches hold, square products, and the launch of a
+/// graph that does next to nothing.
 struct Roofline {
   double bytes_per_second = 0;
   double flops_per_second[3] = {};  ///< by precision
-  /// Seconds that the work takes at least.
+  double launch_seconds = 0;        ///< 0 where there are no graphs
+  /// Seconds that the work takes at least, as a part of a graph.
   double seconds(const Work& work) const;
+  /// The same as a graph of its own: max(bytes / copy + launch, FLOPs / products).
+  double seconds_launched(const Work& work) const;
 };
 Roofline measure_roofline(Device& device);
 
@@ -86,8 +90,8 @@ void add_matrix_rows(const Bench& bench);
 void add_elementwise_rows(const Bench& bench);
 void add_layer_rows(const Bench& bench);
 
-/// Times whole training iterations of a preset or settings file, on made-up data of the right shape, and prints a line
-/// (and a JSON object, with `json`).
+/// Times whole training iterations of a preset or settings file, on made-up data of the right shape, and prints two
+/// lines (and a JSON object, with `json`): time and memory, each beside what it should be.
 struct IterationRun {
   std::string source, device = "auto";
   std::vector<std::string> assignments;

@@ -16,9 +16,10 @@ void add_row(const Bench& bench, const std::string& name, Work work, Make make) 
   const int queued = bench.is_cpu() ? 1 : 20;
   benchmark::RegisterBenchmark((name + "/" + bench.device->name()).c_str(),
                                [=, device = bench.device](benchmark::State& state) {
-                                 const std::function<void()> run = make(device);
-                                 if (!run) return state.SkipWithError("not available");
+                                 std::function<void()> run;
                                  try {
+                                   run = make(device);
+                                   if (!run) return state.SkipWithError("not available");
                                    for (int i = 0; i < 3; ++i) {  // plans, work space and graphs are made once
                                      for (int n = 0; n < queued; ++n) run();
                                      device->synchronize();

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/baseline.h"
 #include "tools/agon-bench/bench.h"
+#include "tools/agon-bench/shapes.h"
 
 namespace agon::bench {
 namespace {
@@ -16,31 +17,17 @@ struct GemmRow {
   bool transpose_a, transpose_b;
 };
 
-const GemmRow kGemms[] = {
-    {"mlp 1 forward", 20, 512, 784, false, false},      {"mlp 1 input grad", 20, 784, 512, false, true},
-    {"mlp 1 weight grad", 784, 512, 20, true, false},   {"mlp 2 forward", 20, 512, 512, false, false},
-    {"mlp 2 input grad", 20, 512, 512, false, true},    {"mlp 2 weight grad", 512, 512, 20, true, false},
-    {"mlp 3 forward", 20, 11, 512, false, false},       {"cnn head forward", 20, 11, 8192, false, false},
-    {"cnn head input grad", 20, 8192, 11, false, true}, {"cnn head weight grad", 8192, 11, 20, true, false},
-    {"cnn G forward", 20, 6272, 100, false, false},     {"cnn G weight grad", 100, 6272, 20, true, false},
-};
-
-struct ConvRow {
-  std::string name;
-  int64_t size, in, out, kernel, stride, pad;
-};
-
-/// The discriminators' convolutions, and the generators' transposed ones seen from their map side.
-const ConvRow kConvolutions[] = {
-    {"mnist D1", 28, 1, 16, 3, 2, 1},  {"mnist D2", 14, 16, 32, 3, 1, 1},  {"mnist D3", 14, 32, 64, 3, 2, 1},
-    {"mnist D4", 7, 64, 128, 3, 1, 1}, {"mnist D5", 7, 128, 256, 3, 2, 1}, {"mnist D6", 4, 256, 512, 3, 1, 1},
-    {"cifar D1", 32, 3, 16, 3, 2, 1},  {"cifar D2", 16, 16, 32, 3, 1, 1},  {"cifar D3", 16, 32, 64, 3, 2, 1},
-    {"cifar D4", 8, 64, 128, 3, 1, 1}, {"cifar D5", 8, 128, 256, 3, 2, 1}, {"mnist G1", 14, 32, 128, 5, 2, 2},
-    {"mnist G2", 28, 1, 32, 5, 2, 2},  {"cifar G1", 8, 192, 384, 5, 2, 2}, {"cifar G2", 16, 96, 192, 5, 2, 2},
-    {"cifar G3", 32, 3, 96, 5, 2, 2},
-};
-
 constexpr int64_t kBatch = 20;
+
+/// The three products of a dense layer.
+std::vector<GemmRow> gemms(const DenseShape& layer) {
+  return {{layer.name + " forward", kBatch, layer.out, layer.in, false, false},
+          {layer.name + " input grad", kBatch, layer.in, layer.out, false, true},
+          {layer.name + " weight grad", layer.in, layer.out, kBatch, true, false}};
+}
+
+/// A hundred replicas of the largest images would not fit into every machine's memory.
+bool fits(const Bench& bench, const Work& work) { return !bench.is_cpu() || work.bytes < 2e9; }
 
 std::string label(Precision precision) {
   const char* const names[] = {"/fp32", "/tf32", "/bf16"};
@@ -62,6 +49,7 @@ void add_gemm(const Bench& bench, const GemmRow& row, Precision precision, int64
   const double r = static_cast<double>(replicas);
   const Work work{2. * r * double(row.m) * double(row.n) * double(row.k),
                   4. * r * double(row.m * row.k + row.k * row.n + row.m * row.n), precision};
+  if (!fits(bench, work)) return;
   const auto make = [=](const std::shared_ptr<Device>& device) -> std::function<void()> {
     const auto arena = std::make_shared<Arena>(device);
     const ops::Gemm op{.replicas = replicas,
@@ -81,13 +69,14 @@ void add_gemm(const Bench& bench, const GemmRow& row, Precision precision, int64
 }
 
 /// `plain_dnnl`: replica 0 by oneDNN alone.
-void add_convolution(const Bench& bench, const ConvRow& row, Direction direction, Precision precision, int64_t replicas,
-                     const std::string& suffix = "", bool plain_dnnl = false) {
+void add_convolution(const Bench& bench, const ConvolutionShape& row, Direction direction, Precision precision,
+                     int64_t replicas, const std::string& suffix = "", bool plain_dnnl = false) {
   const int64_t out_size = (row.size + 2 * row.pad - row.kernel) / row.stride + 1;
   const int64_t x = kBatch * row.size * row.size * row.in, y = kBatch * out_size * out_size * row.out,
                 w = row.kernel * row.kernel * row.in * row.out;
   const double r = static_cast<double>(replicas);
   const Work work{2. * r * double(kBatch * out_size * out_size) * double(w), 4. * r * double(x + w + y), precision};
+  if (!fits(bench, work)) return;
   const auto make = [=](const std::shared_ptr<Device>& device) -> std::function<void()> {
     const auto arena = std::make_shared<Arena>(device);
     const ops::Convolution op{.direction = direction,
@@ -130,14 +119,15 @@ void add_matrix_rows(const Bench& bench) {
   Bench cublas = bench, cudnn = bench;
   cublas.device = by_library(bench, "cublas"), cudnn.device = by_library(bench, "cudnn");
   for (const Precision precision : precisions) {
-    for (const GemmRow& row : kGemms)
-      for (const int64_t replicas : {1, 10, 100}) {
-        add_gemm(bench, row, precision, replicas);
-        if (cublas.device)
-          add_gemm(cublas, row, precision, replicas,
-                   precision == Precision::kBf16 ? "/by cuBLAS, with rounding" : "/by cuBLAS");
-      }
-    for (const ConvRow& row : kConvolutions)
+    for (const DenseShape& layer : paper_shapes().dense)
+      for (const GemmRow& row : gemms(layer))
+        for (const int64_t replicas : {1, 10, 100}) {
+          add_gemm(bench, row, precision, replicas);
+          if (cublas.device)
+            add_gemm(cublas, row, precision, replicas,
+                     precision == Precision::kBf16 ? "/by cuBLAS, with rounding" : "/by cuBLAS");
+        }
+    for (const ConvolutionShape& row : paper_shapes().convolutions)
       for (const Direction direction : {Direction::kForward, Direction::kInputGrad, Direction::kWeightGrad}) {
         for (const int64_t replicas : {1, 10, 100}) add_convolution(bench, row, direction, precision, replicas);
         if (bench.is_cpu()) add_convolution(bench, row, direction, precision, 1, "/plain oneDNN", true);

@@ -23,16 +23,33 @@ double best_seconds(Device& device, Run run, int queued) {
   return best;
 }
 
+/// Of one graph after the other, each of one operation: lists that come again are replayed.
+double launch_seconds(Device& device, const std::shared_ptr<Device>& borrowed) {
+  Arena arena(borrowed);
+  const ops::Advance count{arena.values(std::vector<uint64_t>{0})};
+  const auto launch = [&] {
+    device.run(count);
+    device.flush();
+  };
+  return best_seconds(device, launch, 1000);
+}
+
 }  // namespace
 
 double Roofline::seconds(const Work& work) const {
   return std::max(work.bytes / bytes_per_second, work.flops / flops_per_second[static_cast<int>(work.precision)]);
 }
 
+double Roofline::seconds_launched(const Work& work) const {
+  return std::max(work.bytes / bytes_per_second + launch_seconds,
+                  work.flops / flops_per_second[static_cast<int>(work.precision)]);
+}
+
 Roofline measure_roofline(Device& device) {
   const std::shared_ptr<Device> borrowed(&device, [](Device*) {});
   const bool cpu = device.name() == "cpu", emulated = device.name().find("emulated") != std::string::npos;
   Roofline roofline;
+  if (!cpu) roofline.launch_seconds = launch_seconds(device, borrowed);
   {
     const int64_t count = emulated ? 1 << 16 : int64_t{1} << 26;  // 256 MB
     Arena arena(borrowed);

@@ -9,10 +9,11 @@
 
 namespace agon::cli {
 
-/// seconds_training, measured; seconds_simulated, on the machines and links of network.*; bytes, of all messages;
-/// worker_bytes, received and sent by the worker that moved most; generator_flops_at_worker, of the whole run.
-inline constexpr std::array kCosts = {"seconds_training", "seconds_simulated", "bytes", "worker_bytes",
-                                      "generator_flops_at_worker"};
+/// seconds_training and, apart from them, seconds_evaluating, measured; seconds_simulated, on the machines and links of
+/// network.*; bytes, of all messages; worker_bytes, received and sent by the worker that moved most;
+/// generator_flops_at_worker, of the whole run.
+inline constexpr std::array kCosts = {"seconds_training", "seconds_evaluating",       "seconds_simulated", "bytes",
+                                      "worker_bytes",     "generator_flops_at_worker"};
 
 /// One of kCosts from a summary.json; nothing if the run does not tell.
 std::optional<double> cost_of(const nlohmann::json& summary, const std::string& name);

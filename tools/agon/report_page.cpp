@@ -167,7 +167,7 @@ std::string result_table(const std::vector<ReportedRun>& runs) {
       shown.push_back(score);
   std::string html = "<div class=scroll><table><tr><th>run<th>iterations";
   for (const ScoreKind& score : shown) html += fmt::format("<th>{}", score.title);
-  html += "<th>it/s<th>training<th>bytes sent<th>generator\n";
+  html += "<th>it/s<th>training<th>scoring<th>bytes sent<th>generator\n";
   for (const ReportedRun& run : runs) {
     const json summary = run.record.summary ? *run.record.summary : json::object();
     const json scores = last_scores(run);
@@ -177,8 +177,9 @@ std::string result_table(const std::vector<ReportedRun>& runs) {
         run.record.summary ? (summary.value("interrupted", false) ? " (interrupted)" : "") : " (unfinished)");
     for (const ScoreKind& score : shown) html += "<td>" + cell(scores, score.key);
     const double bytes = total_bytes(summary);
-    html += fmt::format("<td>{}<td>{}<td>{}<td><code>{}</code>\n", cell(summary, "iterations_per_second"),
-                        clock_time(summary.value("seconds_training", -1.0)), mebibytes(bytes),
+    html += fmt::format("<td>{}<td>{}<td>{}<td>{}<td><code>{}</code>\n", cell(summary, "iterations_per_second"),
+                        clock_time(summary.value("seconds_training", -1.0)),
+                        clock_time(summary.value("seconds_evaluating", -1.0)), mebibytes(bytes),
                         escaped(summary.value("weights_hash", "–")));
   }
   html += "</table></div>\n";

@@ -86,11 +86,15 @@ DataSource open_data(const Settings& settings) {
   return load_data(found, seed);
 }
 
-DataShape data_shape(const Settings& settings) {
-  const std::string name = settings.text("data.path");
+std::optional<DataShape> known_shape(const std::string& name) {
   const auto known =
       std::find_if(kKnownSets.begin(), kKnownSets.end(), [&](const KnownSet& set) { return set.name == name; });
-  if (known != kKnownSets.end() && find_data(name).empty()) return known->shape;
+  return known == kKnownSets.end() ? std::nullopt : std::optional(known->shape);
+}
+
+DataShape data_shape(const Settings& settings) {
+  const std::string name = settings.text("data.path");
+  if (const std::optional<DataShape> known = known_shape(name); known && find_data(name).empty()) return *known;
   const Dataset data = open_data(settings).train;
   return {.sample = {data.height(), data.width(), data.channels()},
           .classes = data.classes(),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,9 @@ bool is_synthetic(const std::string& name);
 
 /// The data of data.path: a path, a built-in set, or a name such as "mnist" that is looked up in ./data and $AGON_DATA.
 DataSource open_data(const Settings& settings);
+
+/// The full set's of "mnist", "cifar10", "celeba" and "celeba64", which are 64x64; nothing of other names.
+std::optional<DataShape> known_shape(const std::string& name);
 
 /// What a plan depends on; for "mnist", "cifar10" and "celeba" the full sets' shapes, when there are no data of that
 /// name.
