@@ -66,10 +66,6 @@ std::vector<T> read_array(const SafetensorsFile& file, const std::string& name, 
   return values;
 }
 
-}  // namespace
-
-namespace {
-
 std::vector<std::string> list_files(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code error;
@@ -143,10 +139,6 @@ std::vector<T> whole(const std::vector<T>& values, const Fleet& fleet, const Wor
   all.resize(static_cast<size_t>(world.workers()));
   return all;
 }
-
-}  // namespace
-
-namespace {
 
 /// The rows of this process's workers for the file.
 void add_own_rows(SafetensorsWriter& writer, Algorithm& algorithm, const World& world) {

@@ -8,20 +8,11 @@
 
 #if AGON_TILES == 512 && defined(__AVX512BF16__) && defined(__AMX_BF16__)
 #define AGON_AMX 1
+#else
+#define AGON_AMX 0
+#endif
 
 namespace agon::cpu {
-
-/// Whether processor and system let this process use the tiles.
-bool has_amx();
-
-/// This thread's tiles, of full size while such an object lives.
-class AmxTiles {
- public:
-  AmxTiles();
-  ~AmxTiles();
-  AmxTiles(const AmxTiles&) = delete;
-  AmxTiles& operator=(const AmxTiles&) = delete;
-};
 
 constexpr int64_t kAmxSide = 16;             // rows of a tile, and words of a row
 constexpr int64_t kAmxBlock = 2 * kAmxSide;  // rows and columns of a result that four tiles hold
@@ -35,12 +26,30 @@ struct AmxOperand {
   int64_t row, step;
 };
 
+#if AGON_AMX
+
+/// Whether processor and system let this process use the tiles.
+bool has_amx();
+
+/// This thread's tiles, of full size while such an object lives.
+class AmxTiles {
+ public:
+  AmxTiles();
+  ~AmxTiles();
+  AmxTiles(const AmxTiles&) = delete;
+  AmxTiles& operator=(const AmxTiles&) = delete;
+};
+
 /// c [16 M][32] = the sum over `steps` of a's 16 M rows of 16 words times b's 16 rows of words, 16 N columns; M, N:
 /// 1, 2.
 void amx_multiply(int m, int n, AmxOperand a, AmxOperand b, int64_t steps, float* c);
 
-}  // namespace agon::cpu
+#else  // built for a processor without: nobody gets as far as multiplying
 
-#else
-#define AGON_AMX 0
+constexpr bool has_amx() { return false; }
+struct AmxTiles {};
+inline void amx_multiply(int, int, AmxOperand, AmxOperand, int64_t, float*) {}
+
 #endif
+
+}  // namespace agon::cpu

@@ -41,9 +41,7 @@ std::string instruction_sets() {
   add("avx2", __builtin_cpu_supports("avx2"));
   add("avx512", __builtin_cpu_supports("avx512f"));
   add("avx512_bf16", __builtin_cpu_supports("avx512bf16"));
-#if AGON_AMX
   add("amx_bf16", cpu::has_amx());
-#endif
 #endif
   return sets.empty() ? "baseline" : sets;
 }

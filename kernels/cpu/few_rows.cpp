@@ -186,7 +186,6 @@ void input_grad(const Product& p) {
     });
 }
 
-#if AGON_AMX
 /// Any of the three in bf16 by the matrix registers: a dense layer is a convolution of images of one pixel.
 void multiply_pixels(const Product& p) {
   using Direction = ops::Convolution::Direction;
@@ -203,7 +202,6 @@ void multiply_pixels(const Product& p) {
   else
     run(shape(Direction::kForward, p.m, p.k, p.n), p.a, p.b, p.c);
 }
-#endif
 
 }  // namespace
 #endif
@@ -220,9 +218,7 @@ bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
   constexpr bool kPairs = false;
 #endif
   if (op.k == 0) return false;
-#if AGON_AMX
   if (!fp32 && has_amx()) return !op.split && !op.accumulate && !(op.transpose_a && op.transpose_b);
-#endif
   if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || kPairs);
   if (op.transpose_a) return outer_products && op.k <= kMostRows;
   // All columns of a narrow matrix would be copied.
@@ -234,9 +230,7 @@ bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
 
 void multiply_few_rows([[maybe_unused]] const Product& p, [[maybe_unused]] Precision precision) {
 #if AGON_TILES
-#if AGON_AMX
   if (precision == Precision::kBf16 && has_amx()) return multiply_pixels(p);
-#endif
   if (p.transpose_a) return weight_grad(p);
   if (!p.transpose_b) return forward(p);
 #if defined(__AVX512BF16__)

@@ -92,12 +92,12 @@ void sweep(const WindowProduct& p, const Span& down, const Span& across, int64_t
   }
 }
 
-#if AGON_AMX
 /// Rows [low, low + rows) of all windows times their weights, a panel [rows, words, columns] with words as the matrix
 /// registers take them. The windows of a block are brought together first, as these want rows at equal distances.
-void sweep_by_matrix(const WindowProduct& p, int64_t low, int64_t rows, int64_t words, const Bfloat16* source,
+template <class T>
+void sweep_by_matrix(const WindowProduct& p, int64_t low, int64_t rows, int64_t words, const T* source,
                      const float* panel, int64_t vectors, float* target, bool accumulate, Lanes last) {
-  const int64_t used = words_for<Bfloat16>(p.taps * p.depth), steps = rows * words / kAmxSide;
+  const int64_t used = words_for<T>(p.taps * p.depth), steps = rows * words / kAmxSide;
   const int64_t pitch = steps * kAmxSide + (steps % 2 == 0 ? kAmxSide : 0);  // odd in lines: all sets of the cache
   float* const windows = scratch(kScratchE, kAmxBlock * pitch);
   alignas(64) float sums[kAmxBlock * kAmxBlock];
@@ -107,7 +107,7 @@ void sweep_by_matrix(const WindowProduct& p, int64_t low, int64_t rows, int64_t 
     const int64_t some = std::min(kAmxBlock, count - begin);
     float* result[kAmxBlock];
     for (int64_t m = 0; m < some; ++m) {
-      const Bfloat16* const window = source + p.from.at(b, i, j) + low * p.row_stride;
+      const T* const window = source + p.from.at(b, i, j) + low * p.row_stride;
       result[m] = target + p.to.at(b, i, j);
       if (++j == across) j = 0, ++i;
       if (i == down) i = 0, ++b;
@@ -125,21 +125,16 @@ void sweep_by_matrix(const WindowProduct& p, int64_t low, int64_t rows, int64_t 
           float* const to = result[m] + (v + e) * kVector;
           const Lanes in = v + e + 1 < vectors ? lanes(kVector) : last;
           const Vector sum = load(sums + m * kAmxBlock + e * kVector);
-          store(to, in, accumulate ? _mm512_add_ps(load(in, to), sum) : sum);
+          store(to, in, accumulate ? plus(load(in, to), sum) : sum);
         }
     }
   }
 }
-#endif
 
 /// Whether products of T go through the matrix registers.
 template <class T>
 bool by_matrix() {
-#if AGON_AMX
   return kPerWord<T> == 2 && has_amx();
-#else
-  return false;
-#endif
 }
 
 /// pack(u, begin, vectors, to) packs the weights of window row u for a panel of columns.
@@ -148,10 +143,7 @@ void multiply(const WindowProduct& p, Columns columns, const T* source, float* t
   // As many window rows at a time as keep their weights in the second-level cache.
   each_panel(columns, [&](int64_t begin, int64_t vectors) {
     const int64_t used = words_for<T>(p.taps * p.depth), width = vectors * kVector;
-    int64_t words = used;
-#if AGON_AMX
-    if (by_matrix<T>()) words = amx_words(used);
-#endif
+    const int64_t words = by_matrix<T>() ? amx_words(used) : used;
     const int64_t row_floats = words * width;
     const int64_t most = std::max<int64_t>(1, kCacheFloats / std::max<int64_t>(1, row_floats));
     float* const panel = scratch(kScratchA, std::min(most, p.rows) * row_floats + kVector);
@@ -162,14 +154,11 @@ void multiply(const WindowProduct& p, Columns columns, const T* source, float* t
         pack(v, begin, vectors, row);
         std::fill(row + used * width, row + row_floats, 0.f);
       }
-#if AGON_AMX
-      if constexpr (kPerWord<T> == 2)
-        if (by_matrix<T>()) {
-          sweep_by_matrix(p, u, end - u, words, source, panel, vectors, target + begin * kVector, u > 0,
-                          last_lanes(p.columns, begin, vectors));
-          continue;
-        }
-#endif
+      if (by_matrix<T>()) {
+        sweep_by_matrix(p, u, end - u, words, source, panel, vectors, target + begin * kVector, u > 0,
+                        last_lanes(p.columns, begin, vectors));
+        continue;
+      }
       for (const Span& down : p.down)
         for (const Span& across : p.across) {
           const int64_t low = std::max(u, down.low), rows = std::min(end, down.high) - low;
@@ -398,10 +387,8 @@ void tile_convolution(const ConvShape& s, Columns columns, float* x, float* w, f
   columns.end = std::min(columns.end * (16 / kVector), (count + kVector - 1) / kVector);
   if (s.precision == Precision::kFp32) return convolve<float>(s, columns, x, w, y);
 #if defined(__AVX512BF16__)
-#if AGON_AMX
   std::optional<AmxTiles> tiles;
   if (by_matrix<Bfloat16>()) tiles.emplace();
-#endif
   convolve<Bfloat16>(s, columns, x, w, y);
 #else
   const auto rounded = [&](Direction output, MatrixScratch slot, float* from, int64_t floats) {

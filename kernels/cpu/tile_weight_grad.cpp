@@ -42,7 +42,6 @@ struct PixelsUnder {
   int64_t count() const { return end - begin; }
 };
 
-#if AGON_AMX
 /// The same sums by the matrix registers, for which both factors' sums run along their rows: of y, a panel
 /// [count, width] as packed, all is transposed; of x, what 32 rows of the result need is brought together. The result
 /// comes out transposed.
@@ -82,7 +81,7 @@ class MatrixOuter {
             __builtin_prefetch(target + kAmxBlock * ld, 1);  // what the next block overwrites
             const Lanes in = v + e + 1 < vectors_ ? lanes(kVector) : last;
             const Vector sum = load(turned + i * kAmxBlock + e * kVector);
-            store(target, in, accumulate ? _mm512_add_ps(load(in, target), sum) : sum);
+            store(target, in, accumulate ? plus(load(in, target), sum) : sum);
           }
       }
     }
@@ -92,7 +91,6 @@ class MatrixOuter {
   int64_t vectors_, pitch_;
   float* map_;
 };
-#endif
 
 }  // namespace
 
@@ -124,23 +122,19 @@ void tile_weight_grad(const ConvShape& s, Columns columns, const float* x, float
     float* const panel = scratch(kScratchA, images * pixels * width);
     pack_map<T>(s, y, first, width, panel);
     const Lanes last = last_lanes(s.out_channels, begin, vectors);
-#if AGON_AMX
     std::optional<MatrixOuter> matrix;
     if (kPerWord<T> == 2 && has_amx()) matrix.emplace(panel, images * pixels, vectors);
-#endif
     for (int64_t kh = 0; kh < s.kernel; ++kh)
       for (int64_t kw = 0; kw < taps; ++kw) {
         bool more = accumulate;
         const auto add = [&](int64_t pixel, int64_t count) {
           const float* const from = source + kh * line + kw * padding.pitch;
           float* const to = w + (kh * taps + kw) * rows * s.out_channels + first;
-#if AGON_AMX
           if (matrix) {
             matrix->add(from, windows.data() + pixel, pixel, count, rows, to, s.out_channels, more, last);
             more = true;
             return;
           }
-#endif
           const auto tile = [&]<class U, int M, int N>(int64_t m) {
             outer_tile<U, M, N>(from + m, windows.data() + pixel, count, panel + pixel * width, to + m * s.out_channels,
                                 s.out_channels, more, last);

@@ -36,6 +36,7 @@ inline Vector load(const float* from) { return _mm512_loadu_ps(from); }
 inline Vector load(Lanes some, const float* from) { return _mm512_maskz_loadu_ps(some, from); }  ///< others are 0
 inline void store(float* to, Vector v) { _mm512_storeu_ps(to, v); }
 inline void store(float* to, Lanes some, Vector v) { _mm512_mask_storeu_ps(to, some, v); }
+inline Vector plus(Vector a, Vector b) { return _mm512_add_ps(a, b); }
 inline Vector fused(Vector a, Vector b, Vector sum) { return _mm512_fmadd_ps(a, b, sum); }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"  // false: GCC bug 105593, in its own headers
@@ -79,6 +80,7 @@ inline void store(float* to, Lanes some, Vector v) {
   else
     _mm256_maskstore_ps(to, some.bits, v);
 }
+inline Vector plus(Vector a, Vector b) { return _mm256_add_ps(a, b); }
 inline Vector fused(Vector a, Vector b, Vector sum) { return _mm256_fmadd_ps(a, b, sum); }
 inline __m128 folded(Vector v) { return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)); }
 
