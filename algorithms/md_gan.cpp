@@ -143,6 +143,8 @@ class MdGan final : public Algorithm {
         game_(stage.game()),
         plan_(stage.settings(), game_, stage.shards().mean_size()),
         fresh_real_(stage.settings().flag("algorithm.fresh_real")),
+        keeps_losses_(stage.settings().flag("algorithm.error_feedback") &&
+                      plan_.feedback_compression.kind != Compression::Kind::kNone),
         batches_(plan_.batches(plan_.discriminators)),
         server_(stage, Place::kServer, {.batch = batches_ * game_.batch, .groups = batches_}),
         workers_(stage, Place::kWorkers, plan_.roams() ? plan_.discriminators : 0),
@@ -151,11 +153,7 @@ class MdGan final : public Algorithm {
     if (plan_.roams() && world_.spread())
       fail(Fault::kUsage, "algorithm.discriminators is {}, but roaming discriminators are for one process",
            plan_.discriminators);
-    if (stage.settings().flag("algorithm.error_feedback") && world_.spread())
-      fail(Fault::kUsage, "algorithm.error_feedback is for one process; set it to false");
-    if (stage.settings().flag("algorithm.error_feedback") &&
-        plan_.feedback_compression.kind != Compression::Kind::kNone)
-      lost_ = TensorBuffer(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample());
+    if (keeps_losses_) lost_ = TensorBuffer(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample());
   }
 
   // Algorithm 1.
@@ -194,8 +192,8 @@ class MdGan final : public Algorithm {
     return {{"generator", &server_.fleet()}, {"discriminators", &workers_.fleet()}};
   }
   std::map<std::string, Array> arrays() override {
-    if (!lost_.view()) return {};
-    return {{"lost feedback", {lost_.view().data, lost_.view().replicas * lost_.view().size_per_replica()}}};
+    if (!keeps_losses_) return {};
+    return {{"lost feedback", {lost_.view().data, game_.batch * game_.sample().size(), false, /*of_workers=*/true}}};
   }
   Losses losses() override { return {workers_.mean_loss(), workers_.mean_generator_loss()}; }
   void worker_lost(int64_t worker) override {
@@ -225,7 +223,7 @@ class MdGan final : public Algorithm {
   World& world_;
   const GamePlan& game_;
   const MdGanPlan plan_;
-  const bool fresh_real_;
+  const bool fresh_real_, keeps_losses_;
   const int64_t batches_;  // with all workers living
   Generators server_;
   Discriminators workers_;

@@ -75,14 +75,24 @@ class Reader {
   const std::byte* next_;
 };
 
-/// Nearest of 255 steps, the largest magnitude at an end, and how wide a step is.
-void pack_int8(const float* x, int64_t cols, Writer& to) {
+float largest_magnitude(const float* x, int64_t cols) {
   float largest = 0;
   for (int64_t i = 0; i < cols; ++i) largest = std::isnan(x[i]) || std::abs(x[i]) > largest ? std::abs(x[i]) : largest;
-  const float step = largest / 127.f;
-  to.put(step);
-  for (int64_t i = 0; i < cols; ++i)
-    to.put(static_cast<int8_t>(step > 0 && std::isfinite(step) ? std::nearbyint(x[i] / step) : 0));
+  return largest;
+}
+
+float steps_of(float x, float step) { return step > 0 && std::isfinite(step) ? std::nearbyint(x / step) + 0.f : 0.f; }
+
+/// How wide the 127 steps to the largest magnitude are.
+float step_of(const float* x, int64_t cols) { return largest_magnitude(x, cols) / 127.f; }
+
+/// The same of values that are whole steps already: as 127 times a step is rounded, it may be one of the neighbours.
+float step_of_sent(const float* x, int64_t cols) {
+  const float about = step_of(x, cols), infinity = std::numeric_limits<float>::infinity();
+  const float below = std::nextafter(about, 0.f), above = std::nextafter(about, infinity);
+  for (const float step : {about, below, above, std::nextafter(below, 0.f), std::nextafter(above, infinity)})
+    if (std::all_of(x, x + cols, [&](float value) { return steps_of(value, step) * step == value; })) return step;
+  return about;  // no numbers
 }
 
 /// The places of the `keep` values of largest magnitude, of equal ones the first; NaN counts as infinite.
@@ -102,7 +112,7 @@ std::vector<int32_t> largest(const float* x, int64_t cols, int64_t keep) {
 
 }  // namespace
 
-std::vector<std::byte> Compression::pack(const float* x, int64_t rows, int64_t cols) const {
+std::vector<std::byte> Compression::pack(const float* x, int64_t rows, int64_t cols, Values values) const {
   Writer message(bytes(rows, cols));
   for (int64_t row = 0; row < rows; ++row, x += cols) switch (kind) {
       case Kind::kNone:
@@ -111,9 +121,12 @@ std::vector<std::byte> Compression::pack(const float* x, int64_t rows, int64_t c
       case Kind::kBf16:
         for (int64_t i = 0; i < cols; ++i) message.put(to_bfloat16(x[i]));
         break;
-      case Kind::kInt8:
-        pack_int8(x, cols, message);
+      case Kind::kInt8: {
+        const float step = values == Values::kSent ? step_of_sent(x, cols) : step_of(x, cols);
+        message.put(step);
+        for (int64_t i = 0; i < cols; ++i) message.put(static_cast<int8_t>(steps_of(x[i], step)));
         break;
+      }
       case Kind::kTopK:
         for (const int32_t i : largest(x, cols, kept(cols))) message.put(i), message.put(x[i]);
         break;

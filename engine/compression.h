@@ -28,8 +28,9 @@ struct Compression {
   void send(Device& device, const Tensor& x, const Floats& error = {}) const;
 
   /// The message itself, bytes(rows, cols) of them, of rows x [rows, cols] in the host's memory, and what arrives: the
-  /// same bits as send() leaves (of a row with NaN in kInt8: all NaN).
-  std::vector<std::byte> pack(const float* x, int64_t rows, int64_t cols) const;
+  /// same bits as send() leaves (of a row with NaN in kInt8: all NaN). x may have been through send() already.
+  enum class Values { kAsTheyAre, kSent };
+  std::vector<std::byte> pack(const float* x, int64_t rows, int64_t cols, Values values = Values::kAsTheyAre) const;
   void unpack(std::span<const std::byte> message, int64_t rows, int64_t cols, float* x) const;
 
  private:

@@ -162,7 +162,7 @@ void World::deal(const Batch& batches, int64_t shift, const Batch& to, const Com
 }
 
 /// The feedback of all of hosts() in one place, at the server.
-void World::gather_feedback(const Tensor& feedback, Tensor& all, const Compression& compression) {
+void World::gather_feedback(const Tensor& feedback, Tensor& all, const Collection& how) {
   if (!spread()) return;
   const auto N = std::ssize(hosts_);
   const int64_t floats = feedback.size_per_replica();
@@ -170,7 +170,8 @@ void World::gather_feedback(const Tensor& feedback, Tensor& all, const Compressi
     if (staging_.size() < N * floats) staging_ = Buffer<float>(device_, N * floats);
     all = {staging_.data(), N, feedback.batch, feedback.shape, floats};
   }
-  PackedWire wire(*device_, *processes_, compression);
+  using Values = Compression::Values;
+  PackedWire wire(*device_, *processes_, how.compression, how.error ? Values::kSent : Values::kAsTheyAre);
   for (int64_t r = 0; r < N; ++r)
     wire.move(host_rank(r), at(r, feedback.data, feedback.stride), placement_.server,
               serves() ? staging_.data() + r * floats : nullptr, feedback.batch, feedback.row_size());
@@ -179,13 +180,13 @@ void World::gather_feedback(const Tensor& feedback, Tensor& all, const Compressi
 
 void World::collect(const Tensor& feedback, int64_t shift, float scale, const Tensor& sums, int64_t batches,
                     const Collection& how) {
-  // Elsewhere what leaves the process is packed.
-  if (feedback.replicas > 0 && serves()) how.compression.send(*device_, feedback, how.error);
+  // What only leaves the process is rounded as it is packed, unless the worker looks at what was lost.
+  if (feedback.replicas > 0 && (serves() || how.error)) how.compression.send(*device_, feedback, how.error);
   std::vector<Transfer> sent;
   plan_collect(sent, hosts_, feedback.batch, feedback.shape, how.compression);
   ledger_.record(sent);
   Tensor all = feedback;
-  gather_feedback(feedback, all, how.compression);
+  gather_feedback(feedback, all, how);
   if (!serves()) return;
   auto rows = std::make_shared<ops::Mix::Rows>();
   bool idle = false;  // a batch that no worker judged

@@ -203,7 +203,7 @@ class World {
   /// kEach, where its worker is.
   static constexpr int kEach = -1;
   void mix_array(float* data, int64_t count, const Mixing& matrix, int former, const Compression& compression = {});
-  void gather_feedback(const Tensor& feedback, Tensor& all, const Compression& compression);
+  void gather_feedback(const Tensor& feedback, Tensor& all, const Collection& how);
   std::vector<int64_t> guests(const Neighbours& neighbours, int rank) const;
   /// All arrays of a model, with its optimiser: replica `source` of process `from` to replica `target` of process `to`.
   static void move_model(Wire& wire, Fleet& models, int from, int64_t source, int to, int64_t target);

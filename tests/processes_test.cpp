@@ -53,7 +53,11 @@ TEST_F(Processes, GiveTheBitsOfOne) {
         Row{"md-gan-strokes-mlp", pictures + "--set algorithm.kappa=3 --set world.ranks=[2,1,0,1,2] --set "
                                              "world.crash='[\"3:1\", \"7:0\"]' --set world.join='[\"9:1\"]'"},
         Row{"md-gan-strokes-mlp",
-            pictures + "--set algorithm.compress_batches=int8 --set algorithm.compress_feedback=top-k"},
+            pictures + "--set algorithm.compress_batches=int8 --set algorithm.compress_feedback=top-k "
+                       "--set algorithm.top_share=0.05 --set algorithm.error_feedback=true --set world.server=alone"},
+        Row{"md-gan-strokes-mlp", pictures +
+                                      "--set algorithm.compress_batches=bf16 --set algorithm.compress_feedback=int8 "
+                                      "--set algorithm.error_feedback=true --set world.crash='[\"4:3\"]'"},
         Row{"fl-gan-ring-mlp", "--set algorithm.round_iterations=5 --set algorithm.moments=average", kMany},
         Row{"fedgan-ring-mlp", "--set data.partition=quantity --set algorithm.round_iterations=4"},
         Row{"gossip-ind-ring-mlp",
@@ -94,8 +98,10 @@ TEST_F(Processes, GiveTheBitsOfOne) {
 }
 
 TEST_F(Processes, GoOnInAnotherNumberOfProcesses) {
-  for (const char* preset : {"md-gan-ring-mlp --set algorithm.swap_epochs=0.04", "md-gan-async-ring-mlp",
-                             "lipizzaner-ring-mlp --set algorithm.fitness_batches=2 --set data.share=0.02"}) {
+  for (const char* preset :
+       {"md-gan-ring-mlp --set algorithm.swap_epochs=0.04", "md-gan-async-ring-mlp",
+        "md-gan-ring-mlp --set algorithm.compress_feedback=int8 --set algorithm.error_feedback=true",
+        "lipizzaner-ring-mlp --set algorithm.fitness_batches=2 --set data.share=0.02"}) {
     SCOPED_TRACE(preset);
     const std::string start = preset + std::string(" --set world.workers=5 ") + kSmall;
     const json whole = trained(1, start + "--iterations 12 --out whole");
@@ -292,7 +298,8 @@ TEST_F(Processes, BadInputIsOneSentence) {
   for (const Refusal& row :
        {Refusal{4, "train md-gan-ring-mlp --set world.workers=2", 2, "at most 3"},
         Refusal{2, "train md-gan-ring-mlp --set world.workers=2 --set world.ranks=[0,x]", 2, "world.ranks"},
-        Refusal{2, "train md-gan-ring-mlp --set algorithm.error_feedback=true", 2, "for one process"},
+        Refusal{2, "train md-gan-ring-mlp --set algorithm.discriminators=5 --set algorithm.swap_moments=travel", 2,
+                "for one process"},
         Refusal{2, "train md-gan-ring-mlp --set algorithm.batch=0", 2, "algorithm.batch"},
         Refusal{2, "train md-gan-ring-mlp --data nowhere", 3, "nowhere"},
         Refusal{3,

@@ -120,6 +120,9 @@ TEST(Compress, AMessageBringsTheBitsOfSend) {
     const std::vector<std::byte> message = how.pack(x.data(), kRows, kCols);
     EXPECT_EQ(std::ssize(message), how.bytes(kRows, kCols)) << name;
     how.unpack(message, kRows, kCols, arrived.data());
+    std::vector<float> again(x.size());  // of what has been through send()
+    how.unpack(how.pack(sent.data(), kRows, kCols, Compression::Values::kSent), kRows, kCols, again.data());
+    EXPECT_EQ(again, sent) << name;
     for (size_t i = 0; i < x.size(); ++i)
       ASSERT_EQ(std::bit_cast<uint32_t>(arrived[i]), std::bit_cast<uint32_t>(sent[i]))
           << name << " " << i << " of " << x[i];

@@ -27,7 +27,7 @@ void PackedWire::run() {
   for (Parcel& parcel : out_) {
     float* const floats = in_host_memory(parcel);
     if (floats != parcel.floats) device_.download(floats, parcel.floats, host.size() * sizeof(float));
-    parcel.packed = compression_.pack(floats, parcel.rows, parcel.cols);
+    parcel.packed = compression_.pack(floats, parcel.rows, parcel.cols, values_);
     out.push_back({parcel.other, parcel.packed.data(), parcel.packed.size()});
   }
   for (Parcel& parcel : in_) {

@@ -13,8 +13,10 @@ namespace agon {
 /// is.
 class PackedWire {
  public:
-  PackedWire(Device& device, Communicator& processes, const Compression& compression)
-      : device_(device), processes_(processes), compression_(compression), plain_(device, processes) {}
+  using Values = Compression::Values;
+  PackedWire(Device& device, Communicator& processes, const Compression& compression,
+             Values values = Values::kAsTheyAre)
+      : device_(device), processes_(processes), compression_(compression), values_(values), plain_(device, processes) {}
 
   /// `rows` samples of `cols` floats each.
   void move(int from, const float* source, int to, float* target, int64_t rows, int64_t cols);
@@ -31,6 +33,7 @@ class PackedWire {
   Device& device_;
   Communicator& processes_;
   const Compression compression_;
+  const Values values_;
   Wire plain_;  // for what is not compressed
   std::vector<Parcel> out_, in_;
 };

@@ -1,7 +1,10 @@
 // Matrix products: oneDNN's sgemm in fp32, its matmul primitive in bf16; products with few rows by tiles of our own.
+#include <omp.h>
+
 #include <compare>
 #include <vector>
 
+#include "kernels/cpu/baseline.h"
 #include "kernels/cpu/bfloat.h"
 #include "kernels/cpu/dnnl_plan.h"
 #include "kernels/cpu/few_rows.h"
@@ -158,6 +161,23 @@ void enqueue(Stream& stream, const ops::Gemm& op) {
                 else
                   multiply_bf16(product, plans[static_cast<size_t>(chunk)].get());
               }});
+}
+
+std::function<void()> plain_dnnl(const ops::Gemm& op) {
+  const Product product = product_of(op, {0, 0, op.m, op.n}, 0);
+  std::shared_ptr<const Bf16Matmul> bf16;
+  if (op.precision == Precision::kBf16) {
+    bf16 = Bf16Matmul::get({op.m, op.n, op.k, op.transpose_a ? op.m : op.k, op.transpose_b ? op.k : op.n, op.n,
+                            op.transpose_a, op.transpose_b, op.accumulate});
+    if (!bf16) return nullptr;
+  }
+  return [=] {
+    omp_set_num_threads(1);
+    if (bf16)
+      multiply_bf16(product, bf16.get());
+    else
+      multiply_fp32(product);
+  };
 }
 
 }  // namespace agon::cpu

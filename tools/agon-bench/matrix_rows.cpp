@@ -44,8 +44,9 @@ std::shared_ptr<Device> by_library(const Bench& bench, const std::string& librar
   return device;
 }
 
+/// `plain_dnnl`: replica 0 by oneDNN alone.
 void add_gemm(const Bench& bench, const GemmRow& row, Precision precision, int64_t replicas,
-              const std::string& suffix = "") {
+              const std::string& suffix = "", bool plain_dnnl = false) {
   const double r = static_cast<double>(replicas);
   const Work work{2. * r * double(row.m) * double(row.n) * double(row.k),
                   4. * r * double(row.m * row.k + row.k * row.n + row.m * row.n), precision};
@@ -63,12 +64,17 @@ void add_gemm(const Bench& bench, const GemmRow& row, Precision precision, int64
                        .c = arena->floats(replicas, row.m * row.n),
                        .precision = precision,
                        .split = replicas == 1};
+    if (plain_dnnl) {
+      device->synchronize();
+      const auto run = cpu::plain_dnnl(op);
+      if (!run) return nullptr;
+      return [arena, run] { run(); };
+    }
     return [arena, op] { arena->device().run(op); };
   };
   add_row(bench, "gemm/" + row.name + label(precision) + suffix + "/R" + std::to_string(replicas), work, make);
 }
 
-/// `plain_dnnl`: replica 0 by oneDNN alone.
 void add_convolution(const Bench& bench, const ConvolutionShape& row, Direction direction, Precision precision,
                      int64_t replicas, const std::string& suffix = "", bool plain_dnnl = false) {
   const int64_t out_size = (row.size + 2 * row.pad - row.kernel) / row.stride + 1;
@@ -120,13 +126,15 @@ void add_matrix_rows(const Bench& bench) {
   cublas.device = by_library(bench, "cublas"), cudnn.device = by_library(bench, "cudnn");
   for (const Precision precision : precisions) {
     for (const DenseShape& layer : paper_shapes().dense)
-      for (const GemmRow& row : gemms(layer))
+      for (const GemmRow& row : gemms(layer)) {
+        if (bench.is_cpu()) add_gemm(bench, row, precision, 1, "/plain oneDNN", true);
         for (const int64_t replicas : {1, 10, 100}) {
           add_gemm(bench, row, precision, replicas);
           if (cublas.device)
             add_gemm(cublas, row, precision, replicas,
                      precision == Precision::kBf16 ? "/by cuBLAS, with rounding" : "/by cuBLAS");
         }
+      }
     for (const ConvolutionShape& row : paper_shapes().convolutions)
       for (const Direction direction : {Direction::kForward, Direction::kInputGrad, Direction::kWeightGrad}) {
         for (const int64_t replicas : {1, 10, 100}) add_convolution(bench, row, direction, precision, replicas);
