@@ -55,7 +55,8 @@ std::vector<Settings::Option> run_options() {
   std::vector<Settings::Option> options = {
       {"run.iterations", "50000", "global iterations I: updates of the generator"},
       {"run.seed", "1", "everything random follows from it"},
-      {"run.device", "\"auto\"", "auto, cpu, cuda or cuda:K"},
+      {"run.device", "\"auto\"",
+       "auto, cpu, cuda or cuda:K; cuda is, of several processes on a machine, each one's own"},
       {"run.precision",
        "\"fp32\"",
        "fp32, or bf16 or tf32 (GPUs; fp32 elsewhere) for the products of dense and convolution layers",
@@ -73,6 +74,11 @@ std::vector<Settings::Option> run_options() {
        "process than workers",
        {"auto", "shared", "alone"}},
       {"world.ranks", "[]", "the process of each worker, [0, 0, 1, 2, ...]; []: spread evenly, as world.server says"},
+      {"world.wire",
+       "\"auto\"",
+       "how what GPUs have made gets to other processes: through the host's memory, or from GPU to GPU by NCCL; auto: "
+       "NCCL if every process has a GPU of its own",
+       {"auto", "host", "nccl"}},
       {"world.deadline", "10.0", "of several processes, one that does not answer for so many seconds counts as lost"},
       {"world.crash_every",
        "0",

@@ -141,6 +141,7 @@ Stage::Stage(const Settings& settings, const DataSource& data, std::shared_ptr<C
   if (world_->spread() && !algorithm_kind(name).spreads)
     fail(Fault::kUsage, "algorithm \"{}\" runs in one process only, but {} share this run", name, processes->size());
   processes->watch(settings.number("world.deadline", 0.1, 86400));
+  world_->set_carrier(open_carrier(settings.text("world.wire"), device_, processes));
   shards_ = std::make_unique<Shards>(device_, train, dealt);
 }
 

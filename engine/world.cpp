@@ -55,7 +55,8 @@ World::World(std::shared_ptr<Device> device, uint64_t seed, std::shared_ptr<Comm
       device_iteration_(device_, 1),
       worker_numbers_(device_, workers_),
       all_numbers_(device_, workers_),
-      server_number_(device_, 1) {
+      server_number_(device_, 1),
+      carrier_(host_carrier(device_, processes_)) {
   server_number_.set(std::span<const uint32_t>(&kServerDraws, 1));
   std::vector<int64_t> all(placement_.worker.size());
   std::iota(all.begin(), all.end(), 0);
@@ -139,8 +140,8 @@ void World::deal(const Batch& batches, int64_t shift, const Batch& to, const Com
       if (batches.y) device_->run(ops::Select{batches.y.batch, batches.y.block(), to.y.block(), rows});
     }
   }
-  Wire labels(*device_, *processes_);
-  PackedWire pictures(*device_, *processes_, compression);
+  Wire labels(*device_, *processes_, *carrier_);
+  PackedWire pictures(*device_, *processes_, *carrier_, compression);
   for (int64_t r = 0; r < std::ssize(hosts_); ++r) {
     if (host_rank(r) == placement_.server) continue;
     const int64_t batch = batch_of(r, shift, k), replica = replica_of(hosts_[static_cast<size_t>(r)]);
@@ -171,7 +172,7 @@ void World::gather_feedback(const Tensor& feedback, Tensor& all, const Collectio
     all = {staging_.data(), N, feedback.batch, feedback.shape, floats};
   }
   using Values = Compression::Values;
-  PackedWire wire(*device_, *processes_, how.compression, how.error ? Values::kSent : Values::kAsTheyAre);
+  PackedWire wire(*device_, *processes_, *carrier_, how.compression, how.error ? Values::kSent : Values::kAsTheyAre);
   for (int64_t r = 0; r < N; ++r)
     wire.move(host_rank(r), at(r, feedback.data, feedback.stride), placement_.server,
               serves() ? staging_.data() + r * floats : nullptr, feedback.batch, feedback.row_size());
@@ -217,7 +218,7 @@ void World::collect(const Tensor& feedback, int64_t shift, float scale, const Te
 }
 
 void World::deal_to(int64_t n, const Batch& batch, bool labelled, const Batch& to) {
-  Wire wire(*device_, *processes_);
+  Wire wire(*device_, *processes_, *carrier_);
   wire.move(placement_.server, batch.x.data, rank_of(n), to.x.data,
             static_cast<size_t>(to.x.size_per_replica() * kFloatBytes));
   if (labelled)
@@ -235,7 +236,7 @@ Tensor World::collect_from(int64_t n, const Tensor& feedback) {
   if (rank_of(n) == placement_.server) return feedback;
   const int64_t floats = feedback.size_per_replica();
   if (serves() && staging_.size() < floats) staging_ = Buffer<float>(device_, floats);
-  Wire wire(*device_, *processes_);
+  Wire wire(*device_, *processes_, *carrier_);
   wire.move(rank_of(n), feedback.data, placement_.server, staging_.data(), static_cast<size_t>(floats * kFloatBytes));
   wire.run();
   return serves() ? Tensor{staging_.data(), 1, feedback.batch, feedback.shape, floats} : feedback;

@@ -87,6 +87,9 @@ class World {
   /// The process of a worker.
   int rank_of(int64_t worker) const { return placement_.worker[static_cast<size_t>(worker)]; }
   Communicator& processes() const { return *processes_; }
+  /// How device memory gets to other processes from now on; at first through the host's.
+  void set_carrier(std::shared_ptr<Carrier> carrier) { carrier_ = std::move(carrier); }
+  const Carrier& carrier() const { return *carrier_; }
 
   int64_t iteration() const { return iteration_; }  ///< the current global iteration, from 1; 0 before the first
   void next_iteration();
@@ -222,6 +225,7 @@ class World {
   Buffer<float> staging_, formed_;     // of other processes: what comes in, and what goes back
   Buffer<float> arrived_;              // models in the making
   Ledger ledger_;
+  std::shared_ptr<Carrier> carrier_;
 };
 
 }  // namespace agon

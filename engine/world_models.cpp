@@ -78,7 +78,7 @@ void World::mix_array(float* data, int64_t count, const Mixing& matrix, int form
       float* const model = at(host, data, count);
       return model ? model + begin : nullptr;
     };
-    PackedWire wire(*device_, *processes_, compression);
+    PackedWire wire(*device_, *processes_, *carrier_, compression);
     for (int to = 0; to < processes_->size(); ++to)
       for (int64_t place = 0; const int64_t column : columns[static_cast<size_t>(to)]) {
         float* const target = to == here ? staging_.data() + place++ * size : nullptr;
@@ -159,7 +159,7 @@ void World::broadcast(const Fleet& server, Fleet& models, MessageKind kind, Prec
   }
   const std::vector<Fleet::Arena> from = server.arenas(), to = models.arenas();
   int64_t model_floats = 0;
-  PackedWire wires(*device_, *processes_, compression_of(wire));
+  PackedWire wires(*device_, *processes_, *carrier_, compression_of(wire));
   for (size_t i = 0; i < from.size() && i < to.size(); ++i) {
     if (from[i].moment || from[i].name != to[i].name) continue;
     if (serves() && models.replicas() > 0)
@@ -207,7 +207,7 @@ GeneratorWeights World::fetch(const Fleet& models, int64_t host) const {
 
 void World::fetch(const Fleet& models, int64_t host, Fleet& server) {
   const std::vector<Fleet::Arena> from = models.arenas(), to = server.arenas();
-  Wire wire(*device_, *processes_);
+  Wire wire(*device_, *processes_, *carrier_);
   for (size_t i = 0; i < from.size() && i < to.size(); ++i)  // weights, then state if there is any
     if (!from[i].moment && from[i].name == to[i].name)
       wire.move(host_rank(host), at(host, from[i].data, from[i].count), placement_.server, to[i].data,
@@ -239,7 +239,7 @@ std::vector<float> World::fetch_array(const Fleet::Arena& arena) const {
 }
 
 void World::copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, int64_t target) const {
-  Wire wire(*device_, *processes_);
+  Wire wire(*device_, *processes_, *carrier_);
   move_model(wire, models, rank_of(from), source, rank_of(to), target);
   wire.run();
 }
@@ -265,7 +265,7 @@ std::vector<int64_t> World::guests(const Neighbours& neighbours, int rank) const
 }
 
 void World::invite(const Neighbours& neighbours, Fleet& models) const {
-  Wire wire(*device_, *processes_);
+  Wire wire(*device_, *processes_, *carrier_);
   for (int to = 0; to < processes_->size(); ++to)
     for (int64_t place = std::ssize(here_); const int64_t guest : guests(neighbours, to))
       move_model(wire, models, rank_of(guest), replica_of(guest), to, place++);

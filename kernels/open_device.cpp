@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -31,22 +32,9 @@ struct Plugin {
 };
 
 Plugin load(const std::string& kind) {
-  std::string file = "libagon_" + kind + ".so";
-  for (char& c : file)
-    if (c == '-') c = '_';
-  const char* folder = std::getenv("AGON_PLUGIN_PATH");
-  const fs::path path = (folder && *folder ? fs::path(folder) : own_folder()) / file;
-  if (!fs::exists(path))
-    return {nullptr, fmt::format("this build of agon has no {} plug-in (there is no {})", kind, path.string())};
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) return {nullptr, fmt::format("the {} plug-in cannot be opened: {}", kind, dlerror())};
-  auto* entry = reinterpret_cast<DevicePluginEntry*>(dlsym(library, kDevicePluginEntry));
-  const DevicePlugin* plugin = entry ? entry() : nullptr;
-  if (!plugin || !plugin->abi) return {nullptr, fmt::format("{} is not a plug-in of agon's", path.string())};
-  if (std::string(plugin->abi) != AGON_PLUGIN_ABI)
-    return {nullptr, fmt::format("{} was built for agon {}, but this is {}; build both together", path.string(),
-                                 plugin->abi, AGON_PLUGIN_ABI)};
-  return {plugin, ""};
+  Plugin plugin;
+  plugin.entry = static_cast<const DevicePlugin*>(open_plugin(kind, kDevicePluginEntry, plugin.reason));
+  return plugin;
 }
 
 /// Plug-ins stay open until the program ends: their devices may outlive any scope.
@@ -71,29 +59,29 @@ int count(const std::string& kind, std::string& reason) {
   return found.entry ? found.entry->count(reason) : 0;
 }
 
-/// "cuda:2" is kind "cuda", index 2; "cuda" is its first device.
+/// "cuda:2" is kind "cuda", index 2; "cuda" is this process's own device.
 struct DeviceName {
   std::string kind;
-  int index = 0;
+  std::optional<int> index = {};
 };
 DeviceName parse(const std::string& name) {
   DeviceName parsed{name.substr(0, name.find(':'))};
   if (parsed.kind == name) return parsed;
   const char *first = name.data() + parsed.kind.size() + 1, *last = name.data() + name.size();
-  const auto [end, error] = std::from_chars(first, last, parsed.index);
-  if (error != std::errc() || end != last || parsed.index < 0)
+  const auto [end, error] = std::from_chars(first, last, parsed.index.emplace());
+  if (error != std::errc() || end != last || *parsed.index < 0)
     fail(Fault::kUsage, "device \"{}\" does not end in a number, expected {}:0, {}:1, ...", name, parsed.kind,
          parsed.kind);
   return parsed;
 }
 
-/// The first GPU, or the CPU. Where there is a driver one expects a GPU, so that its absence has to be said; once is
-/// enough.
+/// This process's GPU, or the CPU. Where there is a driver one expects a GPU, so that its absence has to be said; once
+/// is enough.
 std::shared_ptr<Device> open_best(int threads) {
   if (!has_nvidia_driver()) return cpu::open(threads);
   std::string reason;
   try {
-    if (count("cuda", reason) > 0) return plugin("cuda").entry->open(0);
+    if (const int devices = count("cuda", reason)) return plugin("cuda").entry->open(own_device(devices));
   } catch (const Error& error) {
     reason = error.what();
   }
@@ -104,17 +92,55 @@ std::shared_ptr<Device> open_best(int threads) {
 
 }  // namespace
 
+const void* open_plugin(const std::string& kind, const char* entry_name, std::string& reason) {
+  std::string file = "libagon_" + kind + ".so";
+  for (char& c : file)
+    if (c == '-') c = '_';
+  const auto refuse = [&](std::string why) {
+    reason = std::move(why);
+    return nullptr;
+  };
+  const char* folder = std::getenv("AGON_PLUGIN_PATH");
+  const fs::path path = (folder && *folder ? fs::path(folder) : own_folder()) / file;
+  if (!fs::exists(path))
+    return refuse(fmt::format("this build of agon has no {} plug-in (there is no {})", kind, path.string()));
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) return refuse(fmt::format("the {} plug-in cannot be opened: {}", kind, dlerror()));
+  auto* entry = reinterpret_cast<const void* (*)()>(dlsym(library, entry_name));
+  const void* plugin = entry ? entry() : nullptr;
+  const char* abi = plugin ? *static_cast<const char* const*>(plugin) : nullptr;
+  if (!abi) return refuse(fmt::format("{} is not a plug-in of agon's", path.string()));
+  if (std::string(abi) != AGON_PLUGIN_ABI)
+    return refuse(fmt::format("{} was built for agon {}, but this is {}; build both together", path.string(), abi,
+                              AGON_PLUGIN_ABI));
+  return plugin;
+}
+
+int own_device(int devices) {
+  // torchrun under SLURM sets the last two, and only the first of them is about its own processes.
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "LOCAL_RANK", "SLURM_LOCALID"})
+    if (const char* number = std::getenv(name)) return std::max(0, std::atoi(number)) % devices;
+  return 0;
+}
+
+std::optional<NativeQueue> native_queue(Device& device) {
+  const std::string name = device.name(), kind = name.substr(0, name.find(':'));
+  if (kind.rfind("cuda", 0) != 0) return {};
+  return plugin(kind).entry->queue(device);
+}
+
 std::shared_ptr<Device> open_device(const std::string& name, int threads) {
   if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
   if (name == "auto") return open_best(threads);
   if (name == "cpu") return cpu::open(threads);
-  const auto [kind, index] = parse(name);
+  const auto [kind, wanted] = parse(name);
   if (kind.rfind("cuda", 0) != 0)
     fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
   std::string reason;
   const int devices = count(kind, reason);
   if (devices == 0)
     fail(Fault::kUsage, "device \"{}\" was asked for, but {}; --device cpu works everywhere", name, reason);
+  const int index = wanted.value_or(own_device(devices));
   if (index >= devices)
     fail(Fault::kUsage, "device \"{}\" was asked for, but there {} {}, {}:0{}", name, devices == 1 ? "is" : "are",
          devices == 1 ? "only one" : fmt::format("only {}", devices), kind,

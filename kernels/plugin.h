@@ -7,6 +7,7 @@
 #include <string>
 
 #include "kernels/device.h"
+#include "kernels/sharing.h"
 
 namespace agon {
 
@@ -16,10 +17,15 @@ struct DevicePlugin {
   int (*count)(std::string& reason);           ///< devices that can be opened; `reason` says why there are none
   std::string (*describe)(int index);          ///< name and memory of a device, without opening it
   std::shared_ptr<Device> (*open)(int index);  ///< throws Error
+  NativeQueue (*queue)(Device& device);        ///< of a device that `open` has opened
 };
 
 /// The one symbol that a plug-in exports.
 using DevicePluginEntry = const DevicePlugin*();
 inline constexpr const char* kDevicePluginEntry = "agon_device_plugin";
+
+/// Opens libagon_<kind>.so, beside libagon.so or in $AGON_PLUGIN_PATH, and returns what its function `entry` does: a
+/// struct whose first member is its ABI. Null, and the reason why, if that is not this program's.
+const void* open_plugin(const std::string& kind, const char* entry, std::string& reason);
 
 }  // namespace agon

@@ -32,6 +32,34 @@ class Processes : public Cli {
     EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1) << "only the server's process prints";
     return json::parse(outcome.last_line());
   }
+  /// `agon launch` in three processes; a signal reaches one of them when the run is under way.
+  Outcome lose(int rank, int signal, const std::string& over, const std::string& settings) {
+    const pid_t launcher = start("agon launch --ranks 3 --over " + over +
+                                 " -- train md-gan-ring-mlp --set world.deadline=1 --out run --json " + settings);
+    pid_t victim = -1;
+    for (int looks = 0; looks < 3000 && victim < 0 && !has_ended(launcher); ++looks) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (contents(folder_ / "run/metrics.jsonl").find("\"log\"") != std::string::npos) victim = process(rank);
+    }
+    EXPECT_GT(victim, 0) << "no process " << rank;
+    if (victim > 0) kill(victim, signal);
+    return finish(launcher);
+  }
+  /// The process of a rank that writes to this test's folder.
+  pid_t process(int rank) {
+    const std::string mine = "AGON_CACHE=" + (folder_ / "cache").string();
+    const std::string name_of_rank = needs_mpi() ? "OMPI_COMM_WORLD_RANK" : "RANK";
+    const std::string wanted = name_of_rank + "=" + std::to_string(rank);
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const std::string name = entry.path().filename().string();
+      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+      const std::string environment = '\0' + contents(entry.path() / "environ");
+      if (environment.find('\0' + mine + '\0') != std::string::npos &&
+          environment.find('\0' + wanted + '\0') != std::string::npos)
+        return std::stoi(name);
+    }
+    return -1;
+  }
 };
 
 const std::string kSmall = "--set run.evaluate_every=6 --set score.samples=200 --set run.log_every=3 ";
@@ -204,39 +232,94 @@ TEST_F(WithoutMpi, CheckpointsArePartsThatCountTogether) {
   EXPECT_EQ(trained(1, "--resume --out run --iterations 12")["weights_hash"], expected);
 }
 
+/// Device memory by NCCL, which is emulated as the GPU is: each process has one of its own.
+class ByNccl : public WithoutMpi {
+ protected:
+  void SetUp() override {
+    Cli::SetUp();
+    setenv("TMPDIR", folder_.c_str(), 1);  // where the emulated messages are
+    setenv("AGON_CUDA_WAY", "tiles", 1);   // the same bits for any number of replicas
+  }
+  void TearDown() override {
+    for (const char* name : {"TMPDIR", "AGON_CUDA_WAY", "AGON_EMULATED_SHARED_GPU"}) unsetenv(name);
+    Cli::TearDown();
+  }
+  /// How often processes were connected by NCCL.
+  int64_t connections() const {
+    int64_t count = 0;
+    for (const auto& entry : fs::directory_iterator(folder_))
+      count += entry.path().filename().string().starts_with("agon-nccl-") && fs::exists(entry.path() / "rank-1");
+    return count;
+  }
+};
+
+const std::string kTiny =
+    "--set run.device=cuda-emulated --set run.sample_every=0 --set world.workers=4 --set algorithm.batch=4 "
+    "--set generator.layers='[\"dense 8\", \"relu\", \"dense 2\"]' "
+    "--set discriminator.layers='[\"dense 8\", \"leaky_relu 0.2\", \"dense heads\"]' ";
+
+TEST_F(ByNccl, ProcessesGiveTheBitsOfOne) {
+  for (const char* row :
+       {"md-gan-ring-mlp --iterations 6 --set algorithm.swap_epochs=0.002 --set algorithm.swap_moments=travel",
+        "fl-gan-ring-mlp --iterations 6 --set algorithm.round_iterations=3",
+        "gossip-ring-mlp --iterations 6 --set algorithm.round_iterations=2 --set world.crash='[\"4:2\"]'"}) {
+    SCOPED_TRACE(row);
+    const std::string settings = std::string(row) + " --set run.evaluate_every=0 " + kTiny;
+    const json one = trained(1, settings + "--out one");
+    const int64_t before = connections();
+    for (const int processes : {2, 3}) {
+      const json several = trained(processes, settings + "--set world.wire=nccl --out several", "tcp");
+      for (const char* same : {"weights_hash", "traffic", "events", "iterations"}) {
+        EXPECT_TRUE(one.contains(same)) << same;
+        EXPECT_EQ(several[same], one[same]) << processes << " processes: " << same;
+      }
+      fs::remove_all(folder_ / "several");
+    }
+    EXPECT_EQ(connections(), before + 2);
+    fs::remove_all(folder_ / "one");
+  }
+}
+
+TEST_F(ByNccl, OnlyWhereEveryProcessHasAGpu) {
+  const std::string start = "md-gan-ring-mlp --iterations 2 --set run.evaluate_every=0 --out run " + kTiny;
+  trained(2, start, "tcp");
+  EXPECT_EQ(connections(), 1) << "auto takes it";
+  setenv("AGON_EMULATED_SHARED_GPU", "1", 1);
+  for (const char* wire : {"auto", "host"}) trained(2, start + "--set world.wire=" + wire, "tcp");
+  EXPECT_EQ(connections(), 1) << "auto does not for processes that share a GPU";
+  for (const auto& [processes, more, says] : {std::tuple{2, "", "processes 0 and 1 share a GPU"},
+                                              {2, "--set run.device=cpu", "process 0 computes on the"},
+                                              {1, "--set run.device=cpu", "process 0 computes on the"}}) {
+    const Outcome outcome = agon(processes, "train --quiet --set world.wire=nccl " + start + more, "tcp");
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find("world.wire is \"nccl\", but "), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.err.find("agon: "), outcome.err.rfind("agon: ")) << "one sentence: " << outcome.err;
+  }
+}
+
+TEST_F(ByNccl, WhoIsLeftConnectsAnew) {
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    SCOPED_TRACE(signal);
+    fs::remove_all(folder_ / "run");
+    const int64_t before = connections();
+    const Outcome outcome =
+        lose(1, signal, "tcp", "--set world.wire=nccl --set run.log_every=2 --iterations 40 " + kTiny);
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json summary = json::parse(outcome.last_line());
+    EXPECT_EQ(summary["iterations"], 40);
+    ASSERT_EQ(summary["events"].size(), 1u) << outcome.err;
+    EXPECT_EQ(summary["events"][0]["worker"], 2);
+    EXPECT_EQ(connections(), before + 2) << "three processes, then two";
+  }
+}
+
 /// Runs that lose processes in their midst, over MPI and over TCP.
 class Losses : public Processes, public testing::WithParamInterface<const char*> {
  protected:
   bool needs_mpi() const override { return GetParam() == std::string("mpi"); }
-  /// `agon launch` in three processes, six workers; a signal reaches one of them when the run is under way.
-  Outcome lose(int rank, int signal, const std::string& settings) {
-    const pid_t launcher = start(std::string("agon launch --ranks 3 --over ") + GetParam() +
-                                 " -- train md-gan-ring-mlp --set world.workers=6 --set world.deadline=1 --set "
-                                 "run.log_every=50 --out run --json " +
-                                 settings);
-    pid_t victim = -1;
-    for (int looks = 0; looks < 3000 && victim < 0 && !has_ended(launcher); ++looks) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      if (contents(folder_ / "run/metrics.jsonl").find("\"log\"") != std::string::npos) victim = process(rank);
-    }
-    EXPECT_GT(victim, 0) << "no process " << rank;
-    if (victim > 0) kill(victim, signal);
-    return finish(launcher);
-  }
-  /// The process of a rank that writes to this test's folder.
-  pid_t process(int rank) {
-    const std::string mine = "AGON_CACHE=" + (folder_ / "cache").string();
-    const std::string name_of_rank = needs_mpi() ? "OMPI_COMM_WORLD_RANK" : "RANK";
-    const std::string wanted = name_of_rank + "=" + std::to_string(rank);
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-      const std::string name = entry.path().filename().string();
-      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-      const std::string environment = '\0' + contents(entry.path() / "environ");
-      if (environment.find('\0' + mine + '\0') != std::string::npos &&
-          environment.find('\0' + wanted + '\0') != std::string::npos)
-        return std::stoi(name);
-    }
-    return -1;
+  Outcome lose_six(int rank, int signal, const std::string& settings) {
+    return lose(rank, signal, GetParam(), "--set world.workers=6 --set run.log_every=50 " + settings);
   }
 };
 
@@ -244,7 +327,7 @@ TEST_P(Losses, WorkersThatDieOrStopAreDropped) {
   for (const int signal : {SIGKILL, SIGSTOP}) {
     SCOPED_TRACE(signal);
     fs::remove_all(folder_ / "run");
-    const Outcome outcome = lose(1, signal, "--iterations 1500 --set run.evaluate_every=750");
+    const Outcome outcome = lose_six(1, signal, "--iterations 1500 --set run.evaluate_every=750");
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const json summary = json::parse(outcome.last_line());
     EXPECT_EQ(summary["iterations"], 1500);
@@ -262,7 +345,7 @@ TEST_P(Losses, WorkersThatDieOrStopAreDropped) {
 }
 
 TEST_P(Losses, TheServersDeathLeavesAGoodCheckpoint) {
-  const Outcome outcome = lose(0, SIGKILL, "--iterations 3000 --set run.checkpoint_every=20");
+  const Outcome outcome = lose_six(0, SIGKILL, "--iterations 3000 --set run.checkpoint_every=20");
   EXPECT_EQ(outcome.code, 4) << outcome.err;
   EXPECT_NE(outcome.err.find("agon: the first process, which has the server, is lost"), std::string::npos)
       << outcome.err;

@@ -70,6 +70,10 @@ class Communicator {
   [[noreturn]] virtual void abandon(int exit_code) = 0;
   /// Before this process ends well: does not return if others were lost, who would be waited for in vain.
   virtual void part() {}
+
+  /// While something else than exchange() is waited for: throws what that throws if somebody was lost since the last
+  /// settle(). With a `suspicion` that somebody was it waits until the matter is clear, which may take seconds.
+  virtual void check(bool suspicion = false) { (void)suspicion; }
 };
 
 /// A process without others.

@@ -14,9 +14,13 @@ namespace agon {
 class PackedWire {
  public:
   using Values = Compression::Values;
-  PackedWire(Device& device, Communicator& processes, const Compression& compression,
+  PackedWire(Device& device, Communicator& processes, Carrier& carrier, const Compression& compression,
              Values values = Values::kAsTheyAre)
-      : device_(device), processes_(processes), compression_(compression), values_(values), plain_(device, processes) {}
+      : device_(device),
+        processes_(processes),
+        compression_(compression),
+        values_(values),
+        plain_(device, processes, carrier) {}
 
   /// `rows` samples of `cols` floats each.
   void move(int from, const float* source, int to, float* target, int64_t rows, int64_t cols);

@@ -1,6 +1,8 @@
 #include "engine/comm/watched.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 namespace agon {
 
@@ -39,6 +41,15 @@ bool Watched::speaks() const {
   int first = 1;  // of those that are left without the first
   while (std::find(lost.begin(), lost.end(), first) != lost.end()) ++first;
   return rank_ == first;
+}
+
+void Watched::check(bool suspicion) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (!disturbed()) {
+    if (!suspicion || !roll_ || std::chrono::steady_clock::now() - begin > patience()) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  give_up();
 }
 
 void Watched::give_up() const {

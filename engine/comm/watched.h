@@ -18,6 +18,7 @@ class Watched : public Communicator {
   void settle() override;
   bool present(int rank) const override;
   bool speaks() const override;
+  void check(bool suspicion = false) override;
 
  protected:
   /// Losses that are known here and counted on. Who has settled another number does not meet this process's messages.

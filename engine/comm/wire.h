@@ -1,10 +1,8 @@
 #pragma once
 
-#include <memory>
 #include <vector>
 
-#include "engine/comm/communicator.h"
-#include "kernels/device.h"
+#include "engine/comm/carrier.h"
 
 namespace agon {
 
@@ -12,7 +10,8 @@ namespace agon {
 /// its own pointers (the other side's are not looked at); run() makes them at once.
 class Wire {
  public:
-  Wire(Device& device, Communicator& processes) : device_(device), processes_(processes) {}
+  Wire(Device& device, const Communicator& processes, Carrier& carrier)
+      : device_(device), here_(processes.rank()), carrier_(carrier) {}
 
   /// What process `from` has at `source` comes to be at `target` of process `to`.
   void move(int from, const void* source, int to, void* target, size_t bytes);
@@ -20,9 +19,9 @@ class Wire {
 
  private:
   Device& device_;
-  Communicator& processes_;
-  std::vector<Communicator::Outgoing> out_;
-  std::vector<Communicator::Incoming> in_;
+  int here_;
+  Carrier& carrier_;
+  std::vector<Move> moves_;
 };
 
 }  // namespace agon

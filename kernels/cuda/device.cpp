@@ -72,6 +72,7 @@ class CudaDevice final : public Device {
   }
   size_t workspace_bytes() const override { return context_.scratch_bytes(); }
   size_t memory_bytes() const override { return context_.memory().held(); }
+  NativeQueue queue() const { return {index_, context_.stream()}; }
 
 #define AGON_DEFINE(Name) \
   void run(const ops::Name& operation) override { add(operation); }
@@ -131,11 +132,13 @@ std::shared_ptr<Device> open(int index) {
   return std::make_shared<CudaDevice>(index);
 }
 
+NativeQueue queue(Device& device) { return static_cast<CudaDevice&>(device).queue(); }
+
 }  // namespace
 }  // namespace agon::cuda
 
 extern "C" __attribute__((visibility("default"))) const agon::DevicePlugin* agon_device_plugin() {
   static const agon::DevicePlugin plugin{AGON_PLUGIN_ABI, agon::cuda::count, agon::cuda::description_of,
-                                         agon::cuda::open};
+                                         agon::cuda::open, agon::cuda::queue};
   return &plugin;
 }

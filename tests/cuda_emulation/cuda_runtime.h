@@ -69,6 +69,7 @@ enum cudaError_t {
   cudaErrorInvalidPtx = 218,
   cudaErrorNvlinkUncorrectable = 220,
   cudaErrorUnsupportedPtxVersion = 222,
+  cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchTimeout = 702,
   cudaErrorContextIsDestroyed = 709,
@@ -105,6 +106,7 @@ struct cudaLaunchConfig_t {
 extern "C" {
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDeviceGetPCIBusId(char* text, int length, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total);
 cudaError_t cudaMalloc(void** memory, size_t bytes);
@@ -116,6 +118,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
@@ -138,6 +141,8 @@ cudaError_t cudaRuntimeGetVersion(int* version);
 namespace cuda_emulation {
 /// Appends work to a stream, or to the graph that it is being captured into.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+/// The same for work that depends on something outside of the device: the stream stops before it until `ready`.
+cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work);
 /// The same for a kernel: `thread` is what each of its threads does.
 cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, std::function<void()> thread);
 }  // namespace cuda_emulation

@@ -2,6 +2,7 @@
 #include "cuda_runtime.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "control.h"
@@ -29,7 +31,11 @@ struct CUgraphExec_st {
   std::shared_ptr<const std::vector<Work>> nodes;
 };
 struct CUstream_st {
-  std::deque<Work> queue;
+  struct Item {
+    Work work;
+    std::function<bool()> ready;  // empty: always
+  };
+  std::deque<Item> queue;
   uint64_t added = 0, done = 0;
   CUgraph_st* capture = nullptr;
   CUstream_st* origin = nullptr;  // of the capture that this stream has joined
@@ -150,15 +156,20 @@ void wear() {
   if (control().lose_after > 0) --control().lose_after;
 }
 
-/// Runs a stream's work up to (not including) position `end`.
-void drain(CUstream_st* stream, uint64_t end) {
+/// Runs a stream's work up to (not including) position `end`, as far as it is ready. False if some is not.
+bool advance(CUstream_st* stream, uint64_t end) {
   memory().open(true);
   while (stream->done < end && !stream->queue.empty()) {
-    const Work work = std::move(stream->queue.front());
+    if (const auto& ready = stream->queue.front().ready; ready && !ready()) return false;
+    const Work work = std::move(stream->queue.front().work);
     stream->queue.pop_front();
     ++stream->done;
     work();
   }
+  return true;
+}
+void drain(CUstream_st* stream, uint64_t end) {
+  while (!advance(stream, end)) std::this_thread::sleep_for(std::chrono::microseconds(100));  // for ever, if need be
 }
 void drain_and_close(CUstream_st* stream, uint64_t end) {
   drain(stream, end);
@@ -196,9 +207,17 @@ cudaError_t enqueue(cudaStream_t stream, Work work) {
     stream->capture->nodes.push_back(std::move(work));
     ++stream->captured;
   } else {
-    stream->queue.push_back(std::move(work));
+    stream->queue.push_back({std::move(work), {}});
     ++stream->added;
   }
+  return cudaSuccess;
+}
+
+cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, Work work) {
+  ALIVE();
+  if (stream->capture) return cudaErrorStreamCaptureUnsupported;
+  stream->queue.push_back({std::move(work), std::move(ready)});
+  ++stream->added;
   return cudaSuccess;
 }
 
@@ -234,6 +253,13 @@ cudaError_t cudaSetDevice(int device) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"emulated GPU", control().memory, 9, 0, 132};
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* text, int length, int device) {
+  // Every process has GPUs of its own, unless it is told that they are others' too.
+  const int owner = std::getenv("AGON_EMULATED_SHARED_GPU") ? 0 : getpid();
+  std::snprintf(text, static_cast<size_t>(length), "%08x:%02x", static_cast<unsigned>(owner),
+                static_cast<unsigned>(device));
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
@@ -297,6 +323,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   ++control().waits;
   drain_and_close(stream, stream->added);
   return cudaSuccess;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  ALIVE();
+  NOT_CAPTURING();
+  const bool done = advance(stream, stream->added);
+  memory().open(false);
+  return done ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   ALIVE();

@@ -8,7 +8,7 @@ foreach(tool agon_cli agon_bench)
   endif()
 endforeach()
 
-foreach(plugin agon_cuda agon_mpi)
+foreach(plugin agon_cuda agon_mpi agon_nccl)
   if(TARGET ${plugin})
     install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside libagon.so, where it is looked for
   endif()

@@ -1,5 +1,6 @@
 # What a plug-in and the program must have in common: the version, and the headers that both were compiled with.
-set(abi_headers kernels/device.h kernels/error.h kernels/ops.h kernels/plugin.h)
+set(abi_headers kernels/device.h kernels/error.h kernels/ops.h kernels/plugin.h kernels/sharing.h
+                engine/comm/carrier.h engine/comm/communicator.h)
 set(abi_text "")
 foreach(header ${abi_headers})
   file(READ ${PROJECT_SOURCE_DIR}/${header} text)

@@ -1,0 +1,17 @@
+# The NCCL plug-in, if this machine has NCCL and the CUDA plug-in was configured: opened only where several processes with
+# GPUs share a run.
+if(TARGET agon_cuda)
+  find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ${CUDAToolkit_LIBRARY_ROOT}/lib)
+endif()
+if(TARGET agon_cuda AND NCCL_INCLUDE_DIR AND NCCL_LIBRARY)
+  message(STATUS "NCCL plug-in: yes")
+  file(GLOB AGON_NCCL_SOURCES CONFIGURE_DEPENDS engine/comm/nccl/*.cpp)
+  add_library(agon_nccl MODULE ${AGON_NCCL_SOURCES})
+  target_include_directories(agon_nccl SYSTEM PRIVATE ${NCCL_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(agon_nccl PRIVATE agon ${NCCL_LIBRARY} CUDA::cudart_static)
+  target_compile_definitions(agon_nccl PRIVATE AGON_PLUGIN_ABI="${AGON_PLUGIN_ABI}")
+  set_target_properties(agon_nccl PROPERTIES CXX_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
+else()
+  message(STATUS "NCCL plug-in: SKIPPED, it needs NCCL and the CUDA plug-in")
+endif()
