@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kMostBytes = size_t{1} << 30;  // of one message: MPI counts in int
 constexpr int kTags = 32767;                    // MPI promises as many
 
-void check(int code, const char* what) {
+void must(int code, const char* what) {
   if (code == MPI_SUCCESS) return;
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
@@ -29,7 +29,7 @@ class MpiCommunicator final : public Watched {
  public:
   MpiCommunicator() {
     int provided = 0;
-    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "start");
+    must(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "start");
     MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
@@ -96,7 +96,7 @@ class MpiCommunicator final : public Watched {
       }
       if (code != MPI_SUCCESS) {
         const auto now = std::chrono::steady_clock::now();
-        if (!roll_ || now - failed.value_or(now) > patience()) check(code, "exchange messages");
+        if (!roll_ || now - failed.value_or(now) > patience()) must(code, "exchange messages");
         failed = failed.value_or(now);
       }
       if (looks > kBusy) std::this_thread::sleep_for(std::chrono::microseconds(20));
