@@ -281,16 +281,16 @@ TEST_F(ByNccl, ProcessesGiveTheBitsOfOne) {
 }
 
 TEST_F(ByNccl, OnlyWhereEveryProcessHasAGpu) {
-  const std::string start = "md-gan-ring-mlp --iterations 2 --set run.evaluate_every=0 --out run " + kTiny;
-  trained(2, start, "tcp");
+  const std::string start = "md-gan-ring-mlp --iterations 2 --set run.evaluate_every=0 " + kTiny;
+  trained(2, start + "--out run", "tcp");
   EXPECT_EQ(connections(), 1) << "auto takes it";
   setenv("AGON_EMULATED_SHARED_GPU", "1", 1);
-  for (const char* wire : {"auto", "host"}) trained(2, start + "--set world.wire=" + wire, "tcp");
+  for (const char* wire : {"auto", "host"}) trained(2, start + "--out " + wire + " --set world.wire=" + wire, "tcp");
   EXPECT_EQ(connections(), 1) << "auto does not for processes that share a GPU";
   for (const auto& [processes, more, says] : {std::tuple{2, "", "processes 0 and 1 share a GPU"},
                                               {2, "--set run.device=cpu", "process 0 computes on the"},
                                               {1, "--set run.device=cpu", "process 0 computes on the"}}) {
-    const Outcome outcome = agon(processes, "train --quiet --set world.wire=nccl " + start + more, "tcp");
+    const Outcome outcome = agon(processes, "train --quiet --out bad --set world.wire=nccl " + start + more, "tcp");
     EXPECT_EQ(outcome.code, 2) << outcome.err;
     EXPECT_NE(outcome.err.find("world.wire is \"nccl\", but "), std::string::npos) << outcome.err;
     EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
@@ -304,10 +304,10 @@ TEST_F(ByNccl, WhoIsLeftConnectsAnew) {
     fs::remove_all(folder_ / "run");
     const int64_t before = connections();
     const Outcome outcome =
-        lose(1, signal, "tcp", "--set world.wire=nccl --set run.log_every=2 --iterations 40 " + kTiny);
+        lose(1, signal, "tcp", "--set world.wire=nccl --set run.log_every=2 --iterations 300 " + kTiny);
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const json summary = json::parse(outcome.last_line());
-    EXPECT_EQ(summary["iterations"], 40);
+    EXPECT_EQ(summary["iterations"], 300);
     ASSERT_EQ(summary["events"].size(), 1u) << outcome.err;
     EXPECT_EQ(summary["events"][0]["worker"], 2);
     EXPECT_EQ(connections(), before + 2) << "three processes, then two";
