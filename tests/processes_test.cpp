@@ -264,7 +264,7 @@ TEST_F(ByNccl, ProcessesGiveTheBitsOfOne) {
         "fl-gan-ring-mlp --iterations 6 --set algorithm.round_iterations=3",
         "gossip-ring-mlp --iterations 6 --set algorithm.round_iterations=2 --set world.crash='[\"4:2\"]'"}) {
     SCOPED_TRACE(row);
-    const std::string settings = std::string(row) + " --set run.evaluate_every=0 " + kTiny;
+    const std::string settings = std::string(row) + " --set run.evaluate_every=0 --set world.deadline=60 " + kTiny;
     const json one = trained(1, settings + "--out one");
     const int64_t before = connections();
     for (const int processes : {2, 3}) {
