@@ -304,7 +304,8 @@ TEST_F(ByNccl, WhoIsLeftConnectsAnew) {
     fs::remove_all(folder_ / "run");
     const int64_t before = connections();
     const Outcome outcome =
-        lose(1, signal, "tcp", "--set world.wire=nccl --set run.log_every=2 --iterations 300 " + kTiny);
+        lose(1, signal, "tcp",
+             "--set world.wire=nccl --set world.deadline=4 --set run.log_every=2 --iterations 300 " + kTiny);
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const json summary = json::parse(outcome.last_line());
     EXPECT_EQ(summary["iterations"], 300);

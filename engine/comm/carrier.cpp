@@ -91,7 +91,11 @@ std::shared_ptr<Carrier> open_carrier(const std::string& wire, std::shared_ptr<D
     const std::string name = device->name(), kind = "nccl" + name.substr(4, name.find(':') - 4);
     std::string reason;
     plugin = static_cast<const CarrierPlugin*>(open_plugin(kind, kCarrierPluginEntry, reason));
-    own = plugin ? WireEnd{true, plugin->gpu(queue->index)} : WireEnd{false, "cannot use it: " + reason};
+    try {
+      own = plugin ? WireEnd{true, plugin->gpu(queue->index)} : WireEnd{false, "cannot use it: " + reason};
+    } catch (const Error& error) {  // the others wait for this process's word
+      own = {false, fmt::format("cannot use it: {}", error.what())};
+    }
   }
   if (!goes_by_nccl(wire, gather_ends(*processes, own)) || processes->size() == 1)
     return host_carrier(device, processes);
