@@ -71,6 +71,7 @@ class TcpCommunicator final : public Watched {
     for (const Incoming& message : in)
       if (message.bytes > 0) peer(message.from).in.push_back({static_cast<char*>(message.data), message.bytes});
     std::optional<Time::time_point> broken;
+    int looks = 0;
     while (true) {
       bool moved = false, done = true, breaks = false;
       waiting_.clear();
@@ -89,8 +90,14 @@ class TcpCommunicator final : public Watched {
         if (!roll_ || Time::now() - *broken > patience())
           forget(), fail(Fault::kRun, "a connection between two processes broke");
       }
+      constexpr int kBusy =
+          500;                  // looks before this process goes to sleep, from which waking takes as long as a message
       constexpr int kNap = 20;  // milliseconds until the roll call is asked again
-      if (!moved) poll(waiting_.data(), waiting_.size(), kNap);
+      looks = moved ? 0 : looks + 1;
+      if (looks > kBusy)
+        poll(waiting_.data(), waiting_.size(), kNap);
+      else if (looks > 0)
+        std::this_thread::yield();
     }
   }
 
