@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
 
 #include "kernels/bfloat.h"
 #include "kernels/error.h"
+#include "kernels/largest.h"
 
 namespace agon {
 
@@ -95,21 +95,6 @@ float step_of_sent(const float* x, int64_t cols) {
   return about;  // no numbers
 }
 
-/// The places of the `keep` values of largest magnitude, of equal ones the first; NaN counts as infinite.
-std::vector<int32_t> largest(const float* x, int64_t cols, int64_t keep) {
-  std::vector<int32_t> places(static_cast<size_t>(cols));
-  std::iota(places.begin(), places.end(), 0);
-  const auto magnitude = [&](int32_t i) {
-    return std::isnan(x[i]) ? std::numeric_limits<float>::infinity() : std::abs(x[i]);
-  };
-  const auto before = [&](int32_t a, int32_t b) {
-    return magnitude(a) > magnitude(b) || (magnitude(a) == magnitude(b) && a < b);
-  };
-  std::nth_element(places.begin(), places.begin() + keep, places.end(), before);
-  places.resize(static_cast<size_t>(keep));
-  return places;
-}
-
 }  // namespace
 
 std::vector<std::byte> Compression::pack(const float* x, int64_t rows, int64_t cols, Values values) const {
@@ -128,7 +113,7 @@ std::vector<std::byte> Compression::pack(const float* x, int64_t rows, int64_t c
         break;
       }
       case Kind::kTopK:
-        for (const int32_t i : largest(x, cols, kept(cols))) message.put(i), message.put(x[i]);
+        for (const int32_t i : places_of_largest(x, cols, kept(cols))) message.put(i), message.put(x[i]);
         break;
     }
   return std::move(message).message();

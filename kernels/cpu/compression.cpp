@@ -1,13 +1,12 @@
 // What arrives when floats are sent in fewer bits.
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <vector>
 
 #include "kernels/cpu/bfloat.h"
 #include "kernels/cpu/operations.h"
 #include "kernels/formulas.h"
+#include "kernels/largest.h"
 
 namespace agon::cpu {
 namespace {
@@ -23,24 +22,13 @@ void round_to_int8(const float* from, float* to, int64_t count) {
     to[i] = step > 0.f ? (std::nearbyint(from[i] / step) + 0.f) * step : 0.f * from[i] + 0.f;
 }
 
-/// The `keep` values of largest magnitude, of equal ones the first; 0 for the others.
+/// The `keep` values of largest magnitude; 0 for the others. May be in place.
 void keep_largest(const float* from, float* to, int64_t count, int64_t keep) {
-  std::vector<int64_t> order(static_cast<size_t>(count));
-  std::iota(order.begin(), order.end(), 0);
-  const auto magnitude = [&](int64_t i) {  // what is not a number is sent, and seen
-    return std::isnan(from[i]) ? std::numeric_limits<float>::infinity() : formulas::absolute(from[i]);
-  };
-  const auto before = [&](int64_t a, int64_t b) {
-    const float x = magnitude(a), y = magnitude(b);
-    return x > y || (x == y && a < b);
-  };
-  keep = std::clamp<int64_t>(keep, 0, count);
-  std::nth_element(order.begin(), order.begin() + keep, order.end(), before);
-  std::fill(order.begin() + keep, order.end(), -1);
+  const std::vector<int32_t> places = places_of_largest(from, count, keep);
   std::vector<float> kept;
-  for (int64_t i = 0; i < keep; ++i) kept.push_back(from[order[static_cast<size_t>(i)]]);
+  for (int32_t place : places) kept.push_back(from[place]);
   std::fill_n(to, count, 0.f);
-  for (int64_t i = 0; i < keep; ++i) to[order[static_cast<size_t>(i)]] = kept[static_cast<size_t>(i)];
+  for (size_t i = 0; i < places.size(); ++i) to[places[i]] = kept[i];
 }
 
 void code(const ops::Compress& op, const float* from, float* to) {
