@@ -424,6 +424,27 @@ TEST_F(ChoiceTest, AWayThatMustBeTakenIsTakenOrRefused) {
                  {"AGON_CUDA_WAY is \"cudnn!\"", "gemm R1 40x20x30 nn fp32", "only by cublas, tiles"});
 }
 
+/// Square images of 4 channels under 3 x 3 kernels, without a border.
+ops::Convolution convolution_of(int64_t batch, int64_t size, const Buffer<float>& x, const Buffer<float>& w,
+                                const Buffer<float>& y, Precision precision = Precision::kFp32) {
+  return {.direction = ops::Convolution::Direction::kForward,
+          .replicas = 1,
+          .batch = batch,
+          .height = size,
+          .width = size,
+          .in_channels = 4,
+          .out_height = size - 2,
+          .out_width = size - 2,
+          .out_channels = 4,
+          .kernel = 3,
+          .stride = 1,
+          .pad = 0,
+          .x = {x.data(), 0},
+          .w = {w.data(), 0},
+          .y = {y.data(), 0},
+          .precision = precision};
+}
+
 TEST_F(ChoiceTest, WhatCudnnCannotDescribeGoesAnotherWay) {
   const auto convolve = [](const char* way) {
     setenv("AGON_CUDA_WAY", way, 1);
@@ -431,21 +452,7 @@ TEST_F(ChoiceTest, WhatCudnnCannotDescribeGoesAnotherWay) {
     Buffer<float> x(device, 6 * 6 * 4), w(device, 3 * 3 * 4 * 4), y(device, 4 * 4 * 4);
     device->run(ops::Fill{1, 6 * 6 * 4, {x.data(), 0}, 1.f});
     device->run(ops::Fill{1, 3 * 3 * 4 * 4, {w.data(), 0}, 2.f});
-    device->run(ops::Convolution{.direction = ops::Convolution::Direction::kForward,
-                                 .replicas = 1,
-                                 .batch = 1,
-                                 .height = 6,
-                                 .width = 6,
-                                 .in_channels = 4,
-                                 .out_height = 4,
-                                 .out_width = 4,
-                                 .out_channels = 4,
-                                 .kernel = 3,
-                                 .stride = 1,
-                                 .pad = 0,
-                                 .x = {x.data(), 0},
-                                 .w = {w.data(), 0},
-                                 .y = {y.data(), 0}});
+    device->run(convolution_of(1, 6, x, w, y));
     return y.host();
   };
   const std::vector<float> expected(4 * 4 * 4, 3 * 3 * 4 * 2.f);
@@ -464,22 +471,7 @@ float sum_by(const char* way, bool convolution, Precision precision) {
   device->run(ops::Fill{1, x.size(), {x.data(), 0}, 1.f + 1.f / 4096});
   device->run(ops::Fill{1, w.size(), {w.data(), 0}, 1.f});
   if (convolution)
-    device->run(ops::Convolution{.direction = ops::Convolution::Direction::kForward,
-                                 .replicas = 1,
-                                 .batch = 4,
-                                 .height = 3,
-                                 .width = 3,
-                                 .in_channels = 4,
-                                 .out_height = 1,
-                                 .out_width = 1,
-                                 .out_channels = 4,
-                                 .kernel = 3,
-                                 .stride = 1,
-                                 .pad = 0,
-                                 .x = {x.data(), 0},
-                                 .w = {w.data(), 0},
-                                 .y = {y.data(), 0},
-                                 .precision = precision});
+    device->run(convolution_of(4, 3, x, w, y, precision));
   else
     device->run(ops::Gemm{.replicas = 1,
                           .m = 4,
