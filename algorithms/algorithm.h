@@ -32,6 +32,7 @@ class AlgorithmPlan {
     bool trains = true;
     int64_t batch = 0, groups = 1;  ///< of its largest pass; 0: none
     bool differentiable = false;    ///< as in FleetOptions
+    bool optimises = true;          ///< false: its gradients are for another fleet's step
   };
   virtual std::vector<FleetUse> fleets() const = 0;
 

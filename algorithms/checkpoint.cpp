@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -64,6 +65,11 @@ std::vector<T> read_array(const SafetensorsFile& file, const std::string& name, 
   std::vector<T> values(tensor.bytes / sizeof(T));
   std::memcpy(values.data(), tensor.data, tensor.bytes);
   return values;
+}
+
+int64_t rows_of(const SafetensorsFile& file, const std::string& name) {
+  const std::vector<int64_t>& shape = file.at(name).shape;
+  return shape.empty() ? 0 : shape.front();
 }
 
 std::vector<std::string> list_files(const std::string& folder) {
@@ -131,13 +137,12 @@ void add_array(SafetensorsWriter& writer, const std::string& name, const Algorit
   writer.add_streamed(name, array.integers ? "I32" : "F32", {count}, write);
 }
 
-/// One number for each replica that a fleet was made for, wherever it is now.
+/// One number for each replica of a fleet, in all processes.
 template <class T>
-std::vector<T> whole(const std::vector<T>& values, const Fleet& fleet, const World& world) {
-  if (!world.spread() || fleet.of_server()) return values;
-  std::vector<T> all = world.gather(values);
-  all.resize(static_cast<size_t>(world.workers()));
-  return all;
+std::vector<T> whole(std::vector<T> values, const Fleet& fleet, const World& world) {
+  if (world.spread() && !fleet.of_server()) return world.gather(std::move(values));
+  values.resize(static_cast<size_t>(fleet.replicas()));
+  return values;
 }
 
 /// The rows of this process's workers for the file.
@@ -272,9 +277,13 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
   for (const auto& [name, array] : algorithm.arrays()) add_array(writer, name, array, world, rows);
   const nlohmann::json parts = in_parts ? write_parts(path, algorithm, world, info.signature) : nlohmann::json::array();
   if (!world.serves()) return "";
-  const nlohmann::json description = {
-      {"iteration", world.iteration()},          {"living", world.living()},       {"parts", parts},
-      {"ledger", world.ledger().entries_json()}, {"algorithm", algorithm.state()}, {"trainer", info.trainer}};
+  const nlohmann::json description = {{"iteration", world.iteration()},
+                                      {"living", world.living()},
+                                      {"hosts", world.hosts()},
+                                      {"parts", parts},
+                                      {"ledger", world.ledger().entries_json()},
+                                      {"algorithm", algorithm.state()},
+                                      {"trainer", info.trainer}};
   writer.metadata("kind", kFileKind);
   writer.metadata("signature", info.signature);
   writer.metadata("description", description.dump());
@@ -301,6 +310,7 @@ class Saved {
   const nlohmann::json& description() const { return description_; }
   bool in_parts() const { return !rows_.empty(); }
   std::vector<int64_t> living() const { return description_.at("living").get<std::vector<int64_t>>(); }
+  std::vector<int64_t> hosts() const { return description_.value("hosts", living()); }
 
   /// Finds the rows of these workers.
   void open_parts_of(const std::vector<int64_t>& workers) {
@@ -354,8 +364,8 @@ void read_fleet(const Saved& saved, const std::string& name, Fleet& fleet, const
   if (by_worker) {
     for (int64_t worker : world.here()) own.push_back(world.host_of(worker));
   } else if (world.serves()) {
-    const std::vector<int64_t>& shape = saved.file().at(name + ".weights").shape;
-    for (int64_t r = 0; r < (shape.empty() ? 0 : shape.front()); ++r) own.push_back(r);
+    own.resize(static_cast<size_t>(rows_of(saved.file(), name + ".weights")));
+    std::iota(own.begin(), own.end(), 0);
   }
   fleet.set_replicas(std::ssize(own));
   for (const Fleet::Arena& arena : fleet.arenas()) {
@@ -370,15 +380,16 @@ void read_fleet(const Saved& saved, const std::string& name, Fleet& fleet, const
     }
   }
   if (!fleet.trains()) return;
-  const int64_t capacity = !world.spread() ? fleet.capacity() : fleet.of_server() ? 1 : world.workers();
-  const auto take = [&](auto values, const auto& all) {
+  const int64_t least = own.empty() ? 0 : *std::max_element(own.begin(), own.end()) + 1;
+  const auto read = [&](const std::string& array, const char* dtype, auto values) {
+    using Value = typename decltype(values)::value_type;
+    // Earlier versions wrote more: one for each replica that the fleet had ever had.
+    const auto all = read_array<Value>(saved.file(), array, dtype, {std::max(least, rows_of(saved.file(), array))});
     for (size_t r = 0; r < own.size(); ++r) values[r] = all[static_cast<size_t>(own[r])];
     return values;
   };
-  const auto steps = read_array<int32_t>(saved.file(), name + ".steps", "I32", {capacity});
-  const auto rates = read_array<float>(saved.file(), name + ".learning_rates", "F32", {capacity});
-  fleet.set_steps(world.spread() ? take(fleet.steps(), steps) : steps);
-  fleet.set_learning_rates(world.spread() ? take(fleet.learning_rates(), rates) : rates);
+  fleet.set_steps(read(name + ".steps", "I32", fleet.steps()));
+  fleet.set_learning_rates(read(name + ".learning_rates", "F32", fleet.learning_rates()));
 }
 
 void read_array(const Saved& saved, const std::string& name, const Algorithm::Array& array, const World& world) {
@@ -401,6 +412,7 @@ std::optional<Saved> open_checkpoint(const std::string& path, const std::string&
   try {
     Saved saved(path, signature);
     world.set_living(saved.living());
+    world.set_hosts(saved.hosts());
     saved.open_parts_of(world.here());
     return saved;
   } catch (const nlohmann::json::exception& error) {

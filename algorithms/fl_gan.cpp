@@ -1,5 +1,7 @@
 // Federated averaging of whole GANs: FL-GAN, where every worker weighs the same (Hardy et al. 2019, section III.c;
 // McMahan et al. 2016), and FedGAN, where it weighs as much as it has data (Rasouli et al. 2020).
+#include <nlohmann/json.hpp>
+
 #include "algorithms/rounds.h"
 
 namespace agon {
@@ -51,6 +53,9 @@ class FlGan final : public Algorithm {
     fleets["server"] = &server_.fleet();
     return fleets;
   }
+  std::vector<Fleet*> work_fleets() override { return gans_.work_fleets(); }
+  nlohmann::json state() const override { return gans_.state(); }
+  void restore(const nlohmann::json& state) override { gans_.restore(state); }
   Losses losses() override { return gans_.losses(); }
   void worker_lost(int64_t worker) override { gans_.worker_lost(worker); }
   void worker_joined(int64_t worker, int64_t like) override { gans_.worker_joined(worker, like); }

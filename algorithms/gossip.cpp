@@ -1,5 +1,7 @@
 // Gossiping GANs (Hardy, Le Merrer & Sericola, DIDL 2018): every K iterations each machine sends its w and theta to a
 // random other one, which averages them with its own. `gossip-ind` sends theta to another one than w.
+#include <nlohmann/json.hpp>
+
 #include "algorithms/rounds.h"
 
 namespace agon {
@@ -32,6 +34,9 @@ class Gossip final : public Algorithm {
   int64_t generators() const override { return gans_.models(); }
   GeneratorWeights generator(int64_t index) const override { return gans_.generator(index); }
   std::map<std::string, Fleet*> fleets() override { return gans_.fleets(); }
+  std::vector<Fleet*> work_fleets() override { return gans_.work_fleets(); }
+  nlohmann::json state() const override { return gans_.state(); }
+  void restore(const nlohmann::json& state) override { gans_.restore(state); }
   Losses losses() override { return gans_.losses(); }
   void worker_lost(int64_t worker) override { gans_.worker_lost(worker); }
   void worker_joined(int64_t worker, int64_t like) override { gans_.worker_joined(worker, like); }

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "algorithms/players.h"
+#include "algorithms/server_generator.h"
 #include "algorithms/trust.h"
 
 namespace agon {
@@ -45,6 +45,7 @@ class MdGanPlan final : public AlgorithmPlan {
       : discriminators(read_discriminators(settings, game.workers)),
         kappa(read_kappa(settings, discriminators)),
         distinct(settings.flag("algorithm.distinct")),
+        overlaps(settings.flag("algorithm.overlap")),
         swap_every(epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch)),
         swap(parse_swap(settings.text("algorithm.swap"))),
         swap_moments(parse_moments(settings.text("algorithm.swap_moments"))),
@@ -85,9 +86,9 @@ class MdGanPlan final : public AlgorithmPlan {
   }
 
   std::vector<FleetUse> fleets() const override {
-    return {{"generator", game_.generator.network.get(), 1, true, batches(discriminators) * game_.batch,
-             batches(discriminators)},
-            {"discriminators", game_.discriminator.get(), discriminators, true, 2 * game_.batch, 2}};
+    std::vector<FleetUse> list = ServerGenerator::plan_fleets(game_, overlaps, batches(discriminators));
+    list.push_back({"discriminators", game_.discriminator.get(), discriminators, true, 2 * game_.batch, 2});
+    return list;
   }
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override {
     const std::vector<int64_t> judges = hosts(iteration, living);
@@ -97,10 +98,15 @@ class MdGanPlan final : public AlgorithmPlan {
     const auto N = static_cast<int64_t>(judges.size());
     const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
     const int64_t b = game_.batch, k = batches(N);
-    std::vector<Phase> list = {
-        {.server = {{G, k * b}}},
-        {.workers = {{D, 2 * b, game_.local_steps, Grads::kParams}, {D, b, 1, Grads::kInput}}, .who = working},
-        {.server = {{G, k * b, 1, Grads::kParams, /*forward=*/false}}}};
+    std::vector<Phase> list = {{.server = {{G, k * b}}},
+                               {.server = {},
+                                .workers = {{D, 2 * b, game_.local_steps, Grads::kParams}, {D, b, 1, Grads::kInput}},
+                                .who = working},
+                               {.server = {{G, k * b, 1, Grads::kParams, /*forward=*/false}}}};
+    if (overlaps) {  // while the workers compute, the next ones
+      list[1].server = list[0].server;
+      if (iteration > 1) list[0].server.clear();
+    }
     for (int batch = 0; batch < 2; ++batch)  // X^(d), X^(g)
       World::plan_deal(list[0].messages, judges, b, game_.sample(), game_.conditional(), batch_compression);
     World::plan_collect(list[1].messages, judges, b, game_.sample(), feedback_compression);
@@ -119,7 +125,7 @@ class MdGanPlan final : public AlgorithmPlan {
 
   const int64_t discriminators;  // n_D, with all workers living
   const int64_t kappa;
-  const bool distinct;
+  const bool distinct, overlaps;
   const int64_t swap_every;
   const SwapKind swap;
   const Moments swap_moments;
@@ -146,19 +152,15 @@ class MdGan final : public Algorithm {
         keeps_losses_(stage.settings().flag("algorithm.error_feedback") &&
                       plan_.feedback_compression.kind != Compression::Kind::kNone),
         batches_(plan_.batches(plan_.discriminators)),
-        server_(stage, Place::kServer, {.batch = batches_ * game_.batch, .groups = batches_}),
-        workers_(stage, Place::kWorkers, plan_.roams() ? plan_.discriminators : 0),
+        server_(stage, plan_.overlaps, {.batch = batches_ * game_.batch, .groups = batches_}),
+        workers_(stage, Place::kWorkers, first_hosts()),
         judged_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()),
         merged_(stage.device(), batches_, game_.batch, game_.sample()) {
-    if (plan_.roams() && world_.spread())
-      fail(Fault::kUsage, "algorithm.discriminators is {}, but roaming discriminators are for one process",
-           plan_.discriminators);
     if (keeps_losses_) lost_ = TensorBuffer(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample());
   }
 
   // Algorithm 1.
   void iterate() override {
-    if (plan_.roams()) world_.set_hosts(plan_.hosts(world_.iteration(), world_.living()));
     const int64_t N = std::ssize(world_.hosts()), b = game_.batch, k = plan_.batches(N);
 
     // Server: k batches from one generator; worker n gets X_n^(g) and X_n^(d), two of them.
@@ -166,6 +168,9 @@ class MdGan final : public Algorithm {
     const Batch judged = judged_.view(workers_.fleet().replicas());
     world_.deal(fake, /*shift=*/1, workers_.generated(), plan_.batch_compression);
     world_.deal(fake, /*shift=*/0, judged, plan_.batch_compression);
+
+    // Server, with algorithm.overlap: the next k batches, before it knows what the workers say of these.
+    server_.generate_ahead();
 
     // Workers: L learning iterations on X^(r) and X^(d), then the error feedback F_n on X^(g).
     workers_.learn(fresh_real_);
@@ -187,16 +192,24 @@ class MdGan final : public Algorithm {
 
   const AlgorithmPlan& plan() const override { return plan_; }
   int64_t generators() const override { return 1; }
-  GeneratorWeights generator(int64_t) const override { return server_.weights(0); }
+  GeneratorWeights generator(int64_t) const override { return server_.weights(); }
   std::map<std::string, Fleet*> fleets() override {
-    return {{"generator", &server_.fleet()}, {"discriminators", &workers_.fleet()}};
+    std::map<std::string, Fleet*> list = server_.fleets();
+    list["discriminators"] = &workers_.fleet();
+    return list;
   }
+  std::vector<Fleet*> work_fleets() override { return server_.work_fleets(); }
   std::map<std::string, Array> arrays() override {
     if (!keeps_losses_) return {};
     return {{"lost feedback", {lost_.view().data, game_.batch * game_.sample().size(), false, /*of_workers=*/true}}};
   }
   Losses losses() override { return {workers_.mean_loss(), workers_.mean_generator_loss()}; }
   void worker_lost(int64_t worker) override {
+    if (plan_.roams())
+      fail(Fault::kRun,
+           "roaming discriminators cannot do without worker {}, whose process was lost; go on from the last checkpoint "
+           "with --resume",
+           worker);
     remove_worker(world_, workers_.fleet(), worker);
     forget_losses();
   }
@@ -212,9 +225,19 @@ class MdGan final : public Algorithm {
     if (lost) world_.device().run(ops::Fill{lost.replicas, lost.size_per_replica(), lost.block()});
   }
 
-  /// Fewer discriminators than workers go to new hosts: replicas stay where they are, their hosts change.
+  /// Where discriminators begin; returns for how many there is room in this process, 0: as many as workers.
+  int64_t first_hosts() {
+    if (!plan_.roams()) return 0;
+    const int64_t most = std::min(plan_.discriminators, std::ssize(world_.here()));
+    world_.set_hosts(plan_.hosts(1, world_.living()));
+    return most;
+  }
+
+  /// Fewer discriminators than workers go to new hosts.
   void move_on() {
+    workers_.move_to(plan_.hosts(world_.iteration() + 1, world_.living()), plan_.swap_moments == Moments::kTravel);
     if (plan_.swap_moments == Moments::kReset) workers_.fleet().restart_optimisers();
+    forget_losses();
     std::vector<Transfer> sent;
     plan_.plan_move(sent, world_.iteration(), world_.living());
     world_.ledger().record(sent);
@@ -225,7 +248,7 @@ class MdGan final : public Algorithm {
   const MdGanPlan plan_;
   const bool fresh_real_, keeps_losses_;
   const int64_t batches_;  // with all workers living
-  Generators server_;
+  ServerGenerator server_;
   Discriminators workers_;
   BatchBuffer judged_;   // [N, b]: X^(g) of every worker
   TensorBuffer merged_;  // [k, b]: summed feedback of each batch
@@ -236,6 +259,7 @@ std::vector<Settings::Option> options() {
   std::vector<Settings::Option> list = {
       {"algorithm.kappa", "1", "k: generated batches per iteration; \"log\": floor(ln N)", {"log"}},
       {"algorithm.distinct", "false", "k + 1 batches, so that X^(g) and X^(d) differ even for k = 1"},
+      {"algorithm.overlap", "false", "the next batches are generated while feedback is under way, one update behind"},
       {"algorithm.fresh_real", "true", "a new real batch for each of the L local steps"},
       {"algorithm.swap_epochs", "1.0", "E: local epochs between swaps; 0: never"},
       {"algorithm.swap",

@@ -83,6 +83,7 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
     FleetOptions options = generator ? game.generator_options : game.discriminator_options;
     options.replicas = use.replicas;
     options.trains = use.trains, options.differentiable = use.differentiable;
+    if (!use.optimises) options.optimiser.kind = "none";
     const Fleet::Memory part = Fleet::plan_memory(*use.network, use.batch, use.groups, options);
     sum.weights += part.weights, sum.gradients += part.gradients, sum.moments += part.moments;
     sum.activations += use.batch ? part.activations : 0;

@@ -1,25 +1,35 @@
 #include "algorithms/players.h"
 
+#include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace agon {
 namespace {
 
 /// `replicas` 0: one for each worker here.
-FleetOptions options_of(FleetOptions options, Stage& stage, Place place, int64_t replicas, bool trains = true) {
+FleetOptions options_of(FleetOptions options, Stage& stage, Place place, int64_t replicas) {
   const World& world = stage.world();
   options.replicas = place == Place::kServer ? (world.serves() ? 1 : 0)
                      : replicas > 0          ? replicas
                                              : std::ssize(world.here());
   options.split = place == Place::kServer || stage.game().workers == 1;
-  options.trains = trains;
   options.of_server = place == Place::kServer;
   return options;
 }
 
+FleetOptions options_of(FleetOptions options, Stage& stage, Place place, const Generators::Options& generators) {
+  options.trains = generators.trains;
+  if (!generators.optimises) options.optimiser.kind = "none";
+  return options_of(options, stage, place, generators.replicas);
+}
+
 /// Whose initial weights they are, where workers start differently.
 std::vector<int64_t> ids_of(Stage& stage, Place place, int64_t replicas) {
-  return place == Place::kServer || replicas > 0 ? std::vector<int64_t>{} : stage.world().here();
+  if (place == Place::kServer) return {};
+  std::vector<int64_t> ids = stage.world().here();
+  if (replicas > 0) ids.resize(static_cast<size_t>(replicas));
+  return ids;
 }
 
 }  // namespace
@@ -50,8 +60,10 @@ Discriminators::Discriminators(Stage& stage, Place place, int64_t replicas)
              options_of(stage.game().discriminator_options, stage, place, replicas), ids_of(stage, place, replicas)),
       both_(stage.device(), fleet_.capacity(), 2 * stage.game().batch, stage.game().sample(),
             stage.game().conditional()),
-      loss_(stage.device(), fleet_.capacity()),
-      generator_loss_(stage.device(), fleet_.capacity()) {}
+      loss_{Buffer<float>(stage.device(), fleet_.capacity())},
+      generator_loss_{Buffer<float>(stage.device(), fleet_.capacity())} {
+  if (place == Place::kWorkers) fleet_.set_replicas(std::min(fleet_.capacity(), std::ssize(stage.world().here())));
+}
 
 RandomKey Discriminators::key(RandomStream stream, int64_t draw) const {
   const World& world = stage_.world();
@@ -72,7 +84,7 @@ void Discriminators::learn(bool fresh_real, const Share& share) {
 void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
   const GamePlan& game = stage_.game();
   const int64_t N = fleet_.replicas(), b = game.batch;
-  learned_ += N;
+  loss_.passes += N;
   if (N == 0) {
     if (share) share(fleet_);
     return;
@@ -89,7 +101,7 @@ void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
     op.logits = logits.rows(begin, b).block();
     op.labels = batch.y.block();
     op.dlogits = gradient.rows(begin, b).block();
-    op.loss = {loss_.data() + fleet_.first(), 1};
+    op.loss = {loss_.sums.data() + fleet_.first(), 1};
     op.scale = 1.f / static_cast<float>(b);
     stage_.world().device().run(op);
   };
@@ -102,42 +114,54 @@ void Discriminators::step(int64_t l, bool fresh_real, const Share& share) {
 
 Tensor Discriminators::feedback(const Batch& fake, int64_t draw) {
   const GamePlan& game = stage_.game();
-  judged_ += fleet_.replicas();
+  generator_loss_.passes += fleet_.replicas();
   if (fleet_.replicas() == 0) return {nullptr, 0, fake.x.batch, game.sample(), 0};
   ops::GanLoss op = game.loss;
   op.role = ops::GanRole::kGenerator, op.replicas = fleet_.replicas(), op.batch = fake.x.batch;
   op.logits = fleet_.forward(fake.x, {.key = key(RandomStream::kDropout, game.local_steps + draw)}).block();
   op.labels = fake.y.block();
   op.dlogits = fleet_.output_gradient().block();
-  op.loss = {generator_loss_.data() + fleet_.first(), 1};
+  op.loss = {generator_loss_.sums.data() + fleet_.first(), 1};
   stage_.world().device().run(op);
   return fleet_.backward(Grads::kInput);
 }
 
-double Discriminators::take_mean(Buffer<float>& sums, int64_t& count) {
-  std::vector<float> values = sums.host();
-  sums.set(std::vector<float>(values.size(), 0.f));
-  int64_t seen = count;
-  count = 0;
+void Discriminators::drain(LossSum& loss) {
+  std::vector<float> values = loss.sums.host();
+  loss.sums.set(std::vector<float>(values.size(), 0.f));
+  int64_t seen = std::exchange(loss.passes, 0);
   if (const World& world = stage_.world(); place_ == Place::kWorkers && world.spread()) {
+    values.resize(world.here().size());
     std::vector<int64_t> counts(world.here().size(), 0);
     if (!counts.empty()) counts[0] = seen;
     values = world.gather(values), counts = world.gather(counts);
     seen = std::accumulate(counts.begin(), counts.end(), int64_t{0});
   }
-  return seen ? std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(seen) : 0.0;
+  loss.total += std::accumulate(values.begin(), values.end(), 0.0);
+  loss.count += seen;
 }
 
-double Discriminators::mean_loss() { return take_mean(loss_, learned_); }
-double Discriminators::mean_generator_loss() { return take_mean(generator_loss_, judged_); }
+double Discriminators::take_mean(LossSum& loss) {
+  drain(loss);
+  const double total = std::exchange(loss.total, 0.0);
+  const int64_t count = std::exchange(loss.count, 0);
+  return count ? total / static_cast<double>(count) : 0.0;
+}
+
+double Discriminators::mean_loss() { return take_mean(loss_); }
+double Discriminators::mean_generator_loss() { return take_mean(generator_loss_); }
+
+void Discriminators::move_to(std::vector<int64_t> hosts, bool with_moments) {
+  for (LossSum* loss : {&loss_, &generator_loss_}) drain(*loss);  // of the hosts of before
+  stage_.world().rehost(fleet_, std::move(hosts), with_moments);
+}
 
 Generators::Generators(Stage& stage, Place place, const Options& options)
     : stage_(stage),
       place_(place),
       groups_(options.groups),
       fleet_(stage.device(), stage.game().generator.network,
-             options_of(stage.game().generator_options, stage, place, options.replicas, options.trains),
-             ids_of(stage, place, options.replicas)),
+             options_of(stage.game().generator_options, stage, place, options), ids_of(stage, place, options.replicas)),
       noise_(stage.device(), fleet_.capacity(), options.batch, {1, 1, stage.game().generator.latent},
              stage.game().conditional()) {}
 

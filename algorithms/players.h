@@ -21,6 +21,9 @@ class Discriminators {
   /// `replicas` of them; 0: as many as workers.
   explicit Discriminators(Stage& stage, Place place = Place::kWorkers, int64_t replicas = 0);
 
+  /// They move to other hosts, the d-th of World::hosts() to the d-th of `hosts`, with or without their moments.
+  void move_to(std::vector<int64_t> hosts, bool with_moments);
+
   /// DISCLEARNINGSTEP, L times: an Adam step on J_disc(X^r, X^d) for every D. X^r is drawn from the workers' shards:
   /// fresh for each of the L steps, or the same. X^d is what generated() holds.
   void learn(bool fresh_real = true, const Share& share = {});
@@ -39,16 +42,23 @@ class Discriminators {
   double mean_generator_loss();  ///< of the generator's objective, as seen by feedback()
 
  private:
-  double take_mean(Buffer<float>& sums, int64_t& count);
+  /// Of a loss, over replicas and passes.
+  struct LossSum {
+    Buffer<float> sums;  // [N], of the replicas here since the last drain()
+    int64_t passes = 0;  // how many losses they sum up
+    double total = 0;    // of all processes, until the last drain()
+    int64_t count = 0;   // how many losses
+  };
+  void drain(LossSum& loss);
+  double take_mean(LossSum& loss);
   RandomKey key(RandomStream stream, int64_t draw) const;
 
   Stage& stage_;
   Place place_;
   Fleet fleet_;
   int64_t first_worker_ = 0;
-  BatchBuffer both_;                     // [N, 2b]: X^r, then X^d
-  Buffer<float> loss_, generator_loss_;  // [N], sums since the last reading
-  int64_t learned_ = 0, judged_ = 0;     // how many batches are summed up
+  BatchBuffer both_;  // [N, 2b]: X^r, then X^d
+  LossSum loss_, generator_loss_;
 };
 
 /// One generator (a server's) or one for each worker.
@@ -59,6 +69,7 @@ class Generators {
     int64_t groups = 1;    ///< batches among them with statistics (of batch norm) of their own
     int64_t replicas = 0;  ///< 0: as many as workers
     bool trains = true;
+    bool optimises = true;  ///< false: gradients are for another fleet's step
   };
   Generators(Stage& stage, Place place, const Options& options);
 

@@ -57,9 +57,9 @@ std::vector<AlgorithmPlan::Phase> RoundPlan::phases(int64_t iteration, const std
 namespace {
 
 Fleet at_rest(Stage& stage, std::shared_ptr<const Network> network, FleetOptions options) {
-  options.replicas = stage.game().workers;
+  options.replicas = std::ssize(stage.world().here());
   options.trains = false;
-  return Fleet(stage.device(), std::move(network), options);
+  return Fleet(stage.device(), std::move(network), options, stage.world().here());
 }
 
 }  // namespace
@@ -70,8 +70,6 @@ RoundGans::RoundGans(Stage& stage, const RoundPlan& plan)
       last_iteration_(stage.settings().integer("run.iterations", 1)),
       gans_(stage, plan.waves() ? plan.wave() : 0) {
   const GamePlan& game = stage.game();
-  if (plan.waves() && stage.world().spread())
-    fail(Fault::kUsage, "algorithm.wave is {}, but waves are for one process; set it to 0", plan.wave());
   if (plan.waves())
     rest_.emplace(Rest{at_rest(stage, game.generator.network, game.generator_options),
                        at_rest(stage, game.discriminator, game.discriminator_options)});
@@ -90,10 +88,7 @@ bool RoundGans::learn() {
 /// The iterations since the last round, one wave of workers after the other.
 void RoundGans::train_in_waves() {
   World& world = stage_.world();
-  const int64_t now = world.iteration(), N = world.size();
-  // A run that ended within this round, and goes on, has done a part of it: as many steps as its fleets have counted.
-  const int64_t round_begin = (now - 1) / plan_.round() * plan_.round();
-  const int64_t done = gans_.discriminators().fleet().steps().front() / stage_.game().local_steps % plan_.round();
+  const int64_t now = world.iteration(), N = std::ssize(world.here());
   for (int64_t first = 0; first < N; first += plan_.wave()) {
     const int64_t count = std::min(plan_.wave(), N - first);
     Fleet &G = gans_.generators().fleet(), &D = gans_.discriminators().fleet();
@@ -101,12 +96,13 @@ void RoundGans::train_in_waves() {
     G.take(rest_->generators, first, count), D.take(rest_->discriminators, first, count);
     G.restart_optimisers(), D.restart_optimisers();
     gans_.stand_for(first);
-    for (int64_t i = round_begin + done + 1; i <= now; ++i) {
+    for (int64_t i = trained_ + 1; i <= now; ++i) {
       world.set_iteration(i);
       gans_.learn();
     }
     rest_->generators.take(G, 0, count, first), rest_->discriminators.take(D, 0, count, first);
   }
+  trained_ = now;
 }
 
 void RoundGans::exchange() {
@@ -128,9 +124,19 @@ GeneratorWeights RoundGans::generator(int64_t index) const { return stage_.world
 int64_t RoundGans::models() const { return stage_.world().models(generators()); }
 
 std::map<std::string, Fleet*> RoundGans::fleets() {
-  std::map<std::string, Fleet*> list = gans_.fleets();
-  if (rest_) list["generators at rest"] = &rest_->generators, list["discriminators at rest"] = &rest_->discriminators;
-  return list;
+  if (!rest_) return gans_.fleets();
+  return {{"generators at rest", &rest_->generators}, {"discriminators at rest", &rest_->discriminators}};
+}
+
+std::vector<Fleet*> RoundGans::work_fleets() {
+  if (!rest_) return {};
+  return {&gans_.generators().fleet(), &gans_.discriminators().fleet()};
+}
+
+nlohmann::json RoundGans::state() const { return rest_ ? nlohmann::json{{"trained", trained_}} : nlohmann::json(); }
+
+void RoundGans::restore(const nlohmann::json& state) {
+  if (rest_) trained_ = state.at("trained").get<int64_t>();
 }
 
 void RoundGans::worker_lost(int64_t worker) {

@@ -34,10 +34,10 @@ class RoundPlan : public LocalPlan {
 };
 
 /// The GANs of a RoundPlan. With algorithm.wave = W, only W workers train at a time, each through a whole round, and
-/// the others' turn comes after: gradients and moments are held for W workers, weights for all. Nothing else changes:
-/// what a worker draws depends on its number and on the iteration, so the bits are those of all workers at once. Scores
-/// see what the last round left; a run that ends within a round trains until there, and restarts its optimisers if it
-/// is prolonged.
+/// the others' turn comes after: gradients and moments are held for W workers (in each process), weights for all.
+/// Nothing else changes: what a worker draws depends on its number and on the iteration, so the bits are those of all
+/// workers at once. Scores see what the last round left; a run that ends within a round trains until there, and
+/// restarts its optimisers if it is prolonged.
 class RoundGans {
  public:
   RoundGans(Stage& stage, const RoundPlan& plan);
@@ -50,6 +50,9 @@ class RoundGans {
   const Fleet& generators() const;  ///< of all workers here
   Algorithm::Losses losses() { return gans_.losses(); }
   std::map<std::string, Fleet*> fleets();
+  std::vector<Fleet*> work_fleets();
+  nlohmann::json state() const;
+  void restore(const nlohmann::json& state);
   void worker_lost(int64_t worker);
   void worker_joined(int64_t worker, int64_t like);
 
@@ -66,6 +69,7 @@ class RoundGans {
     Fleet generators, discriminators;
   };
   std::optional<Rest> rest_;
+  int64_t trained_ = 0;  // with waves: the iteration up to which everybody has trained
 };
 
 /// The options that all of them have.

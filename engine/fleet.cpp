@@ -259,7 +259,7 @@ Tensor Fleet::backward(const Tensor& dy, Grads wanted) {
   return wanted == Grads::kParams ? Tensor{} : gradient;
 }
 
-void Fleet::step(double grad_scale) {
+void Fleet::step_with(const Floats& gradients, double grad_scale) {
   if (replicas_ == 0) return;
   const OptimiserOptions& o = options_.optimiser;
   const int64_t P = network_->parameters();
@@ -272,7 +272,7 @@ void Fleet::step(double grad_scale) {
     device_->run(ops::Adam{.replicas = replicas_,
                            .count = P,
                            .w = block(weights_),
-                           .g = block(gradients_),
+                           .g = gradients,
                            .m = block(moment1_),
                            .v = block(moment2_),
                            .learning_rate = rates,
@@ -286,7 +286,7 @@ void Fleet::step(double grad_scale) {
     device_->run(ops::Sgd{.replicas = replicas_,
                           .count = P,
                           .w = block(weights_),
-                          .g = block(gradients_),
+                          .g = gradients,
                           .m = block(moment1_),
                           .learning_rate = rates,
                           .steps = step_block(),
@@ -297,7 +297,7 @@ void Fleet::step(double grad_scale) {
     device_->run(ops::RmsProp{.replicas = replicas_,
                               .count = P,
                               .w = block(weights_),
-                              .g = block(gradients_),
+                              .g = gradients,
                               .v = block(moment1_),
                               .learning_rate = rates,
                               .steps = step_block(),
@@ -359,6 +359,11 @@ void Fleet::take(const Fleet& other, int64_t first, int64_t count, int64_t to) {
     if (!mine[i].moment && mine[i].name == theirs[i].name)
       device_->copy(mine[i].data + to * mine[i].count, theirs[i].data + first * mine[i].count,
                     static_cast<size_t>(count * mine[i].count) * sizeof(float));
+}
+
+void Fleet::take_statistics(const Fleet& other) {
+  const int64_t count = replicas_ * network_->state();
+  if (count > 0) device_->copy(state_.data(), other.state_.data(), static_cast<size_t>(count) * sizeof(float));
 }
 
 void Fleet::restart_optimisers() {

@@ -11,7 +11,7 @@
 namespace agon {
 
 struct OptimiserOptions {
-  std::string kind = "adam";  ///< adam, sgd, rmsprop
+  std::string kind = "adam";  ///< adam, sgd, rmsprop; none: gradients are for another fleet's step
   double learning_rate = 2e-4;
   double beta1 = 0.5, beta2 = 0.999, epsilon = 1e-8;
   double momentum = 0.0;  ///< of sgd
@@ -19,7 +19,10 @@ struct OptimiserOptions {
   double clip = 0.0;      ///< > 0: weights are clipped to +-clip after each step (WGAN)
 
   /// Numbers that it remembers for each weight.
-  int moments() const { return kind == "adam" ? 2 : kind == "rmsprop" || momentum != 0 ? 1 : 0; }
+  int moments() const {
+    if (kind == "none") return 0;
+    return kind == "adam" ? 2 : kind == "rmsprop" || momentum != 0 ? 1 : 0;
+  }
 };
 
 struct FleetOptions {
@@ -74,7 +77,9 @@ class Fleet {
   Tensor backward(Grads wanted);
   Tensor backward(const Tensor& dy, Grads wanted);
   /// One optimiser step with the gradients times grad_scale.
-  void step(double grad_scale = 1.0);
+  void step(double grad_scale = 1.0) { step_with(gradients(), grad_scale); }
+  /// The same with the gradients of another fleet of the same network.
+  void step_with(const Floats& gradients, double grad_scale = 1.0);
 
   Floats weights() const { return {weights_.data() + first_ * network_->parameters(), network_->parameters()}; }
   Floats gradients() const { return {gradients_.data() + first_ * network_->parameters(), network_->parameters()}; }
@@ -99,6 +104,8 @@ class Fleet {
   /// Weights and running statistics of `count` replicas of another fleet of the same network, from its replica `first`
   /// on; they become this fleet's replicas `to`, `to` + 1, ...
   void take(const Fleet& other, int64_t first, int64_t count, int64_t to = 0);
+  /// The running statistics of another fleet of as many replicas.
+  void take_statistics(const Fleet& other);
   /// All optimisers start anew: moments and step counts of every replica become 0.
   void restart_optimisers();
   /// Copies everything of one replica (weights, state, moments, step count) over another's: fail-stop and joining.

@@ -73,6 +73,9 @@ class World {
   /// them.
   const std::vector<int64_t>& hosts() const { return hosts_; }
   void set_hosts(std::vector<int64_t> hosts);
+  /// The models of hosts() move on, with or without their moments, the d-th to the d-th of `hosts`, who are hosts()
+  /// from then on. In every process `models` has replicas for those who are there; they come from wherever they were.
+  void rehost(Fleet& models, std::vector<int64_t> hosts, bool with_moments);
 
   bool serves() const { return placement_.server == processes_->rank(); }  ///< the server is in this process
   bool spread() const { return processes_->size() > 1; }

@@ -244,6 +244,39 @@ void World::copy_model(Fleet& models, int64_t from, int64_t source, int64_t to, 
   wire.run();
 }
 
+void World::rehost(Fleet& models, std::vector<int64_t> hosts, bool with_moments) {
+  if (!spread()) return set_hosts(std::move(hosts));  // replicas stay where they are
+  const int here = processes_->rank();
+  const int64_t arriving =
+      std::count_if(hosts.begin(), hosts.end(), [&](int64_t host) { return rank_of(host) == here; });
+  for (const Fleet::Arena& arena : models.arenas()) {
+    if (arena.moment && !with_moments) continue;
+    if (arrived_.size() < arriving * arena.count) arrived_ = Buffer<float>(device_, arriving * arena.count);
+    const size_t bytes = static_cast<size_t>(arena.count) * sizeof(float);
+    Wire wire(*device_, *processes_, *carrier_);
+    float* place = arrived_.data();
+    for (int64_t d = 0; d < std::ssize(hosts); ++d) {
+      const int to = rank_of(hosts[static_cast<size_t>(d)]);
+      wire.move(host_rank(d), at(d, arena.data, arena.count), to, to == here ? place : nullptr, bytes);
+      if (to == here) place += arena.count;
+    }
+    wire.run();
+    if (arriving > 0) device_->copy(arena.data, arrived_.data(), static_cast<size_t>(arriving) * bytes);
+  }
+  const std::vector<int32_t> all_steps = gather(models.steps());
+  const std::vector<float> all_rates = gather(models.learning_rates());
+  set_hosts(std::move(hosts));
+  models.set_replicas(arriving);
+  std::vector<int32_t> steps = models.steps();
+  std::vector<float> rates = models.learning_rates();
+  for (int64_t r = 0; r < arriving; ++r) {
+    const auto d = static_cast<size_t>(host_of(here_[static_cast<size_t>(r)]));
+    steps[static_cast<size_t>(r)] = all_steps[d], rates[static_cast<size_t>(r)] = all_rates[d];
+  }
+  models.set_steps(steps);
+  models.set_learning_rates(rates);
+}
+
 void World::move_model(Wire& wire, Fleet& models, int from, int64_t source, int to, int64_t target) {
   const auto move = [&](auto* data, int64_t count) {
     wire.move(from, source < 0 ? nullptr : data + source * count, to, target < 0 ? nullptr : data + target * count,

@@ -15,6 +15,7 @@ struct Row {
   int64_t every = 0;  ///< iterations between swaps or averages
   /// 0: bit by bit. With k > 1 the server's GEMM adds the samples of all batches in one go, the text batch by batch.
   double tolerance = 0;
+  bool overlaps = false;
 };
 
 TEST(MdGan, EqualsAlgorithmOneStepByStep) {
@@ -31,6 +32,8 @@ TEST(MdGan, EqualsAlgorithmOneStepByStep) {
        3,
        2,
        1e-5},
+      {"ring, a batch ahead", kRing, {"algorithm.overlap=true", "algorithm.swap_epochs=0.25"}, 1, 2, 0, true},
+      {"strokes, a batch ahead", kStrokes, {"algorithm.overlap=true", "algorithm.swap_epochs=0"}, 1, 0, 0, true},
       {"ring, k = N", kRing, {"algorithm.kappa=5", "generator.optimiser=sgd", "algorithm.swap_epochs=0.5"}, 5, 4, 1e-5},
   };
   for (const Row& row : rows) {
@@ -41,7 +44,7 @@ TEST(MdGan, EqualsAlgorithmOneStepByStep) {
     Trainer trainer(s, data_of(s));
     trainer.run();
     OneByOne reference(s, data_of(s));
-    for (int i = 0; i < 6; ++i) reference.md_gan_iteration(row.k, row.every);
+    for (int i = 0; i < 6; ++i) reference.md_gan_iteration(row.k, row.every, row.overlaps);
     const auto fleets = trainer.algorithm().fleets();
     expect_close(fleets.at("generator")->replica_weights(0), reference.G(0).replica_weights(0), row.tolerance, "G");
     for (int64_t n = 0; n < s.integer("world.workers"); ++n)

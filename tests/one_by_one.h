@@ -25,12 +25,18 @@ class OneByOne {
     for (int64_t n = 0; n < N_; ++n) D_.push_back(player(game_.discriminator, game_.discriminator_options, n));
   }
 
-  void md_gan_iteration(int64_t k, int64_t swap_every) {
+  /// With `overlaps` the batches, and their gradients, are of the generator before its latest step.
+  void md_gan_iteration(int64_t k, int64_t swap_every, bool overlaps = false) {
     stage_.world().next_iteration();
+    const int64_t i = stage_.world().iteration();
+    if (overlaps && !earlier_G_) earlier_G_ = player(game_.generator.network, game_.generator_options, 0);
+    Fleet& G = overlaps ? *earlier_G_ : *G_[0];
     // Server: K = {X^(1) .. X^(k)}.
+    if (overlaps) stage_.world().set_iteration(i - 1);
     const Batch z = noise(kServerDraws, k * b_, 0);
+    stage_.world().set_iteration(i);
     std::vector<Samples> X;
-    for (int64_t j = 0; j < k; ++j) X.push_back(generate(*G_[0], z.rows(j * b_, b_)));
+    for (int64_t j = 0; j < k; ++j) X.push_back(generate(G, z.rows(j * b_, b_)));
 
     std::vector<std::vector<float>> sums(static_cast<size_t>(k));
     for (int64_t n = 1; n <= N_; ++n) {
@@ -47,12 +53,12 @@ class OneByOne {
     // Server: the gradients of the k batches add up, then one step.
     std::vector<float> total(static_cast<size_t>(game_.generator.network->parameters()), 0.f);
     for (int64_t j = 0; j < k; ++j) {
-      const std::vector<float> part = gradient(*G_[0], z.rows(j * b_, b_), sums[static_cast<size_t>(j)]);
+      const std::vector<float> part = gradient(G, z.rows(j * b_, b_), sums[static_cast<size_t>(j)]);
       for (size_t i = 0; i < total.size(); ++i) total[i] += part[i];
     }
+    if (overlaps) earlier_G_->set_replica(0, G_[0]->replica_weights(0), G_[0]->replica_state(0));
     step(*G_[0], total, 1.0);
 
-    const int64_t i = stage_.world().iteration();
     if (swap_every == 0 || i % swap_every != 0) return;
     HostRandom random(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(i));
     const std::vector<int64_t> source = swap_sources(SwapKind::kDerangement, N_, random);
@@ -370,7 +376,7 @@ class OneByOne {
   std::shared_ptr<Device> device_;
   const int64_t N_, b_;
   std::vector<Player> G_, D_;
-  Player server_G_, server_D_;
+  Player server_G_, server_D_, earlier_G_;
   std::vector<Samples> judged_, learnt_;  // of asynchronous workers
   bool own_first_ = false;
   BatchBuffer z_;

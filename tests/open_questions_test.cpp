@@ -58,6 +58,28 @@ TEST(MdGanAsync, StragglersHoldNobodyUp) {
   EXPECT_LT(seconds("md-gan-async"), seconds("md-gan") / 5) << "synchronous MD-GAN waits for the slowest";
 }
 
+TEST(Overlap, HidesWhatTheServerGenerates) {
+  const auto planned = [](const char* overlap, const char* worker_flops) {
+    const Settings s =
+        settings_of(kRing, {"run.iterations=100", "network.kind=links", "network.latency=0", "network.bandwidth=1e15",
+                            "network.server_bandwidth=1e15", "algorithm.swap_epochs=0", "network.server_flops=1e6",
+                            overlap, worker_flops});
+    return plan(s, shape_of(data_of(s)));
+  };
+  for (const char* worker_flops : {"network.worker_flops=1e5", "network.worker_flops=1e9"}) {
+    const nlohmann::json apart = planned("algorithm.overlap=false", worker_flops);
+    const nlohmann::json together = planned("algorithm.overlap=true", worker_flops);
+    const double rate = std::strtod(std::strchr(worker_flops, '=') + 1, nullptr);
+    const double server = apart["flops"]["server_per_iteration"].get<double>() / 1e6;
+    const double worker = apart["flops"]["worker_per_iteration"].get<double>() / rate;
+    const double generating = apart["flops"]["generator"].get<double>() * 5 / 1e6;
+    EXPECT_NEAR(apart["seconds_simulated"].get<double>(), 100 * (server + worker), 1e-3 * 100 * (server + worker));
+    const double hidden = generating + 100 * (std::max(generating, worker) + server - generating);
+    EXPECT_NEAR(together["seconds_simulated"].get<double>(), hidden, 1e-3 * hidden);
+    EXPECT_EQ(together["traffic"], apart["traffic"]);
+  }
+}
+
 TEST(Compression, BytesByHand) {
   EXPECT_EQ(Compression{}.bytes(10, 784), 31360);
   EXPECT_EQ(parse_compression("bf16", 1).bytes(10, 784), 15680);

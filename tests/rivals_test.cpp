@@ -120,6 +120,27 @@ TEST(Rounds, WavesDoNotChangeABit) {
     }
 }
 
+TEST(Rounds, WavesThatEndedWithinARoundGoOn) {
+  const auto settings = [](int64_t iterations) {
+    return settings_of(kRing, {"algorithm.name=gossip", "algorithm.round_iterations=6", "algorithm.moments=reset",
+                               "algorithm.wave=2", "generator.optimiser=sgd", "discriminator.optimiser=sgd",
+                               fmt::format("run.iterations={}", iterations)});
+  };
+  const std::string whole = train(settings(20)).weights_hash;
+  ScratchFolder folder;
+  for (const int64_t until : {4, 11, 20}) {
+    Settings s = settings(until);
+    s.set_integer("run.checkpoint_every", until);
+    Trainer trainer(s, data_of(s));
+    trainer.set_checkpoint_folder(folder.path());
+    EXPECT_EQ(trainer.resume(), until > 4);
+    const Summary summary = trainer.run();
+    if (until == 20) {
+      EXPECT_EQ(summary.weights_hash, whole);
+    }
+  }
+}
+
 TEST(Rounds, RefuseWavesThatCannotBe) {
   const auto start = [](std::vector<std::string> overrides) {
     return [overrides] {
