@@ -185,7 +185,8 @@ TEST_P(TrainingRun, ResumeEqualsUninterrupted) {
   const Summary expected = whole.run();
   const std::vector<float> expected_state = everything(whole.algorithm());
   const int64_t last = s.integer("run.iterations");
-  for (const int64_t wanted : {int64_t{1}, last / 2, last - 1}) {
+  // How far a run had come is not a question of the device, and the emulated one is slow.
+  for (const int64_t wanted : testing_cpu() ? std::vector<int64_t>{1, last / 2, last - 1} : std::vector{last / 2}) {
     const int64_t stop = std::min(wanted, expected.iterations);  // earlier when everybody is lost
     ScratchFolder folder;
     /// Sets the flag that Ctrl-C sets, when the checkpoint is written.

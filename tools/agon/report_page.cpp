@@ -285,7 +285,7 @@ std::vector<std::pair<std::string, std::vector<std::string>>> differing_settings
       }
   std::vector<std::pair<std::string, std::vector<std::string>>> differing;
   for (auto& [key, values] : rows)
-    if (std::any_of(values.begin(), values.end(), [&](const auto& value) { return value != values.front(); }))
+    if (std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) != values.end())
       differing.emplace_back(key, std::move(values));
   return differing;
 }
