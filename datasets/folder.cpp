@@ -65,8 +65,8 @@ RawSplit read_split(const fs::path& folder, int64_t size, const std::vector<std:
   if (files.empty())
     fail(Fault::kData, "expected PNG or JPEG pictures in the folder {} or in its sub-folders, found none",
          folder.string());
-  return split_of_pictures(folder, std::move(files), std::move(labels),
-                           labels.empty() ? std::vector<std::string>() : names, size);
+  if (labels.empty()) names.clear();
+  return split_of_pictures(folder, std::move(files), std::move(labels), std::move(names), size);
 }
 
 RawSource read_folder(const fs::path& path, const ReadOptions& options) {

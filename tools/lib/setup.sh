@@ -10,7 +10,7 @@ packages_of() {
       libfmt-dev libspdlog-dev libstb-dev zlib1g-dev libjpeg-dev libpng-dev libbenchmark-dev libopenmpi-dev openmpi-bin ;;
     test) echo libgtest-dev ;;
     ci) echo git clang-format-14 ;;
-    extra) echo clang-16 libclang-rt-16-dev libomp-16-dev shellcheck ;;
+    extra) echo clang libclang-rt-14-dev libomp-14-dev shellcheck ;;
     # Without OpenBLAS, PyTorch multiplies with the reference BLAS, forty times slower: no fair peer.
     peer) echo libopenblas0-pthread python3-torch python3-numpy python3-matplotlib python3-safetensors ;;
     *) echo "setup: unknown package group '$1'; the groups are build, test, ci, extra, peer" >&2; return 2 ;;
