@@ -43,9 +43,9 @@ class Device {
 #undef AGON_DECLARE
 };
 
-/// Opens "cpu", "cuda" (the first GPU), "cuda:K", or "auto": the first GPU if there is one that opens, else the
-/// CPU, with a warning that says why where there is an NVIDIA driver. threads, of the CPU; 0: all cores that this
-/// process may use. Throws Error(kUsage) saying what is missing.
+/// Opens "cpu", "cuda" (the first GPU; of several processes on a machine each that of its local rank), "cuda:K", or
+/// "auto": that GPU if there is one that opens, else the CPU, with a warning that says why where there is an NVIDIA
+/// driver. threads, of the CPU; 0: all cores that this process may use. Throws Error(kUsage) saying what is missing.
 std::shared_ptr<Device> open_device(const std::string& name, int threads = 0);
 
 /// What `open_device` could open on this machine, the CPU first; a kind without a device says why.
