@@ -68,7 +68,7 @@ RoundGans::RoundGans(Stage& stage, const RoundPlan& plan)
     : stage_(stage),
       plan_(plan),
       last_iteration_(stage.settings().integer("run.iterations", 1)),
-      gans_(stage, plan.waves() ? plan.wave() : 0) {
+      gans_(stage, plan.waves() ? std::min(plan.wave(), std::ssize(stage.world().here())) : 0) {
   const GamePlan& game = stage.game();
   if (plan.waves())
     rest_.emplace(Rest{at_rest(stage, game.generator.network, game.generator_options),

@@ -19,7 +19,6 @@ class ServerGenerator {
   /// Generators::learn() on what generate() returned.
   void learn(const Tensor& feedback);
 
-  Fleet& fleet() { return newest_.fleet(); }
   GeneratorWeights weights() const { return newest_.weights(0); }
   /// What training consists of, and what is overwritten before it is read again.
   std::map<std::string, Fleet*> fleets();
