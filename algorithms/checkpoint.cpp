@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -56,15 +55,6 @@ void stream_floats(Device& device, const float* from, int64_t count, const std::
              iteration);
     sink(piece.data(), n * sizeof(float));
   }
-}
-
-template <class T>
-std::vector<T> read_array(const SafetensorsFile& file, const std::string& name, const std::string& dtype,
-                          const std::vector<int64_t>& shape) {
-  const SafeTensor& tensor = file.at(name, dtype, shape);
-  std::vector<T> values(tensor.bytes / sizeof(T));
-  std::memcpy(values.data(), tensor.data, tensor.bytes);
-  return values;
 }
 
 int64_t rows_of(const SafetensorsFile& file, const std::string& name) {
@@ -384,7 +374,8 @@ void read_fleet(const Saved& saved, const std::string& name, Fleet& fleet, const
   const auto read = [&](const std::string& array, const char* dtype, auto values) {
     using Value = typename decltype(values)::value_type;
     // Earlier versions wrote more: one for each replica that the fleet had ever had.
-    const auto all = read_array<Value>(saved.file(), array, dtype, {std::max(least, rows_of(saved.file(), array))});
+    const SafetensorsFile& file = saved.file();
+    const auto all = file.at(array, dtype, {std::max(least, rows_of(file, array))}).template values<Value>();
     for (size_t r = 0; r < own.size(); ++r) values[r] = all[static_cast<size_t>(own[r])];
     return values;
   };

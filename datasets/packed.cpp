@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -17,12 +17,13 @@ constexpr size_t kMaxVerified = size_t{1} << 30;  // a tenth of a second, or two
 
 template <class T>
 std::vector<int32_t> widened(const SafeTensor& tensor, const std::string& path) {
-  std::vector<int32_t> labels(tensor.bytes / sizeof(T));
-  for (size_t i = 0; i < labels.size(); ++i) {
-    T label;
-    std::memcpy(&label, tensor.data + i * sizeof(T), sizeof(T));
-    labels[i] = static_cast<int32_t>(label);
-    if (static_cast<T>(labels[i]) != label) fail(Fault::kData, "label {} of image {} in {} is absurd", label, i, path);
+  std::vector<int32_t> labels;
+  labels.reserve(tensor.bytes / sizeof(T));
+  for (const T label : tensor.values<T>()) {
+    const auto narrow = static_cast<int32_t>(label);
+    if (static_cast<T>(narrow) != label)
+      fail(Fault::kData, "label {} of image {} in {} is absurd", label, labels.size(), path);
+    labels.push_back(narrow);
   }
   return labels;
 }
@@ -46,12 +47,6 @@ std::vector<std::string> read_class_names(const SafetensorsFile& file) {
   for (const auto& name : list) texts = texts && name.is_string();
   if (!texts) fail(Fault::kData, "expected class_names in the metadata of {} to be a JSON list of names", file.path());
   return list.get<std::vector<std::string>>();
-}
-
-std::vector<float> floats(const SafeTensor& tensor) {
-  std::vector<float> values(tensor.bytes / sizeof(float));
-  if (!values.empty()) std::memcpy(values.data(), tensor.data, tensor.bytes);
-  return values;
 }
 
 /// What both ways of packing write besides the images.
@@ -88,14 +83,14 @@ Dataset read_packed(const SafetensorsFile& file, std::shared_ptr<const void> sto
                            .storage = std::move(storage)};
   if (file.contains("labels")) contents.labels = read_labels(file);
   if (points) {
-    const auto values = std::make_shared<std::vector<float>>(floats(images));
+    const auto values = std::make_shared<std::vector<float>>(images.values<float>());
     if (!std::all_of(values->begin(), values->end(), [](float v) { return std::isfinite(v); }))
       fail(Fault::kData, "expected finite points, found NaN or infinity in {}", file.path());
     contents.points = values->data();
     contents.storage = values;
     if (const SafeTensor* centres = file.find("centres")) {
       contents.centres =
-          floats(file.at("centres", "F32", {centres->shape.empty() ? 0 : centres->shape[0], images.shape[1]}));
+          file.at("centres", "F32", {centres->shape.empty() ? 0 : centres->shape[0], images.shape[1]}).values<float>();
       contents.spread = std::strtod(file.metadata("spread", "0").c_str(), nullptr);
     }
   } else {

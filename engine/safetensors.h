@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,13 +15,21 @@
 namespace agon {
 
 /// One tensor of a safetensors file. `data` is row-major, little-endian, lives as long as the file object, and in files
-/// written by other programs may be unaligned: copy it with memcpy unless dtype is a byte.
+/// written by other programs may be unaligned: take values() unless dtype is a byte.
 struct SafeTensor {
   std::string name;
   std::string dtype;           ///< as in the file: BOOL U8 I8 I16 U16 F16 BF16 I32 U32 F32 I64 U64 F64
   std::vector<int64_t> shape;  ///< empty for a scalar
   const std::byte* data = nullptr;
   size_t bytes = 0;
+
+  /// A copy of its elements, which the caller knows to be of type T.
+  template <class T>
+  std::vector<T> values() const {
+    std::vector<T> copy(bytes / sizeof(T));
+    if (!copy.empty()) std::memcpy(copy.data(), data, bytes);
+    return copy;
+  }
 };
 
 /// Bytes per element of a safetensors dtype; 0 for an unknown name.

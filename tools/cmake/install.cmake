@@ -2,15 +2,13 @@
 include(CMakePackageConfigHelpers)
 
 install(TARGETS agon EXPORT agonTargets)
-foreach(tool agon_cli agon_bench)
-  if(TARGET ${tool})
-    install(TARGETS ${tool})
-  endif()
-endforeach()
-
-foreach(plugin agon_cuda agon_mpi agon_nccl)
-  if(TARGET ${plugin})
-    install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})  # beside libagon.so, where it is looked for
+# `cmake --build build --target programs` builds what is installed, without the tests.
+add_custom_target(programs)
+foreach(program agon_cli agon_bench agon_cuda agon_mpi agon_nccl)
+  if(TARGET ${program})
+    # Plug-ins go beside libagon.so, where they are looked for.
+    install(TARGETS ${program} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    add_dependencies(programs ${program})
   endif()
 endforeach()
 
