@@ -92,7 +92,7 @@ std::shared_ptr<Device> open_best(int threads) {
 
 }  // namespace
 
-const void* open_plugin(const std::string& kind, const char* entry_name, std::string& reason) {
+const void* open_plugin(const std::string& kind, const char* entry_name, std::string& reason, PluginSymbols symbols) {
   std::string file = "libagon_" + kind + ".so";
   for (char& c : file)
     if (c == '-') c = '_';
@@ -104,9 +104,9 @@ const void* open_plugin(const std::string& kind, const char* entry_name, std::st
   const fs::path path = (folder && *folder ? fs::path(folder) : own_folder()) / file;
   if (!fs::exists(path))
     return refuse(fmt::format("this build of agon has no {} plug-in (there is no {})", kind, path.string()));
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* library = dlopen(path.c_str(), RTLD_NOW | (symbols == PluginSymbols::kGlobal ? RTLD_GLOBAL : RTLD_LOCAL));
   if (!library) return refuse(fmt::format("the {} plug-in cannot be opened: {}", kind, dlerror()));
-  auto* entry = reinterpret_cast<const void* (*)()>(dlsym(library, entry_name));
+  auto* entry = reinterpret_cast<PluginEntry*>(dlsym(library, entry_name));
   const void* plugin = entry ? entry() : nullptr;
   const char* abi = plugin ? *static_cast<const char* const*>(plugin) : nullptr;
   if (!abi) return refuse(fmt::format("{} is not a plug-in of agon's", path.string()));

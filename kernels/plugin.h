@@ -20,12 +20,18 @@ struct DevicePlugin {
   NativeQueue (*queue)(Device& device);        ///< of a device that `open` has opened
 };
 
-/// The one symbol that a plug-in exports.
-using DevicePluginEntry = const DevicePlugin*();
+/// The one symbol that a plug-in exports: a PluginEntry.
 inline constexpr const char* kDevicePluginEntry = "agon_device_plugin";
 
-/// Opens libagon_<kind>.so, beside libagon.so or in $AGON_PLUGIN_PATH, and returns what its function `entry` does: a
-/// struct whose first member is its ABI. Null, and the reason why, if that is not this program's.
-const void* open_plugin(const std::string& kind, const char* entry, std::string& reason);
+/// Returns a struct whose first member is the plug-in's ABI.
+using PluginEntry = const void*();
+
+/// Who else finds the symbols of a plug-in, and of the libraries that it brings.
+enum class PluginSymbols { kOwn, kGlobal };
+
+/// Opens libagon_<kind>.so, beside libagon.so or in $AGON_PLUGIN_PATH, and returns what its function `entry` does.
+/// Null, and the reason why, if its ABI is not this program's.
+const void* open_plugin(const std::string& kind, const char* entry, std::string& reason,
+                        PluginSymbols symbols = PluginSymbols::kOwn);
 
 }  // namespace agon

@@ -89,7 +89,6 @@ struct CommunicatorPlugin {
   const char* abi;  ///< as of a device's plug-in
   std::shared_ptr<Communicator> (*open)();
 };
-using CommunicatorPluginEntry = const CommunicatorPlugin*();
 inline constexpr const char* kCommunicatorPluginEntry = "agon_communicator_plugin";
 
 }  // namespace agon

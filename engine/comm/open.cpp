@@ -1,14 +1,11 @@
 // Which processes share this run: found out from what their launcher leaves in the environment.
-#include <dlfcn.h>
-
+#include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 
 #include "engine/comm/communicator.h"
 #include "engine/comm/tcp.h"
 #include "kernels/error.h"
-
-namespace fs = std::filesystem;
+#include "kernels/plugin.h"
 
 namespace agon {
 namespace {
@@ -31,22 +28,13 @@ int processes() {
 }
 
 std::shared_ptr<Communicator> open_mpi() {
-  Dl_info info{};
-  const bool found = dladdr(reinterpret_cast<const void*>(&open_mpi), &info) && info.dli_fname;
-  const fs::path path = (found ? fs::absolute(info.dli_fname).parent_path() : fs::path(".")) / "libagon_mpi.so";
-  const auto refuse = [](const std::string& why) {
-    fail(Fault::kUsage, "{} processes share this run, but {}; run one process, or build agon where MPI is", processes(),
-         why);
-  };
-  if (!fs::exists(path)) refuse(fmt::format("this build of agon has no MPI plug-in (there is no {})", path.string()));
+  std::string reason;
   // Global: what MPI opens by itself looks for the symbols of its libraries.
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-  if (!library) refuse(fmt::format("the MPI plug-in cannot be opened: {}", dlerror()));
-  auto* entry = reinterpret_cast<CommunicatorPluginEntry*>(dlsym(library, kCommunicatorPluginEntry));
-  const CommunicatorPlugin* plugin = entry ? entry() : nullptr;
-  if (!plugin || std::string(plugin->abi) != AGON_VERSION)
-    refuse(fmt::format("{} was built for another version of agon", path.string()));
-  return plugin->open();
+  const void* plugin = open_plugin("mpi", kCommunicatorPluginEntry, reason, PluginSymbols::kGlobal);
+  if (!plugin)
+    fail(Fault::kUsage, "{} processes share this run, but {}; run one process, or build agon where MPI is", processes(),
+         reason);
+  return static_cast<const CommunicatorPlugin*>(plugin)->open();
 }
 
 std::shared_ptr<Communicator> open_communicator() {

@@ -137,7 +137,7 @@ NativeQueue queue(Device& device) { return static_cast<CudaDevice&>(device).queu
 }  // namespace
 }  // namespace agon::cuda
 
-extern "C" __attribute__((visibility("default"))) const agon::DevicePlugin* agon_device_plugin() {
+extern "C" __attribute__((visibility("default"))) const void* agon_device_plugin() {
   static const agon::DevicePlugin plugin{AGON_PLUGIN_ABI, agon::cuda::count, agon::cuda::description_of,
                                          agon::cuda::open, agon::cuda::queue};
   return &plugin;

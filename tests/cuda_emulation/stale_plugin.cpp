@@ -1,7 +1,7 @@
 // A plug-in of another day, for the test that it is refused.
 #include "kernels/plugin.h"
 
-extern "C" const agon::DevicePlugin* agon_device_plugin() {
+extern "C" const void* agon_device_plugin() {
   static const agon::DevicePlugin plugin{"0.0.1 (of another day)", nullptr, nullptr, nullptr};
   return &plugin;
 }

@@ -14,20 +14,21 @@
 namespace agon::cli {
 namespace {
 
+void print_row(const std::string& name, const std::string& meaning) { fmt::print("  {:<21} {}\n", name, meaning); }
+
 void print_info() {
   fmt::print("agon {}  ({} build, {} {})\n\n", AGON_VERSION, AGON_BUILD_TYPE, AGON_COMPILER, __VERSION__);
   fmt::print("devices\n");
   for (const DeviceInfo& device : list_devices())
-    fmt::print("  {:<18}{}{}\n", device.name, device.usable ? "" : "none: ", device.description);
+    print_row(device.name, (device.usable ? "" : "none: ") + device.description);
   fmt::print("\nalgorithms\n");
-  for (const auto& [name, kind] : algorithm_kinds()) fmt::print("  {:<18}{}\n", name, kind.meaning);
+  for (const auto& [name, kind] : algorithm_kinds()) print_row(name, kind.meaning);
   fmt::print("\nnetworks\n");
-  for (const Model& model : models()) fmt::print("  {:<18}{}\n", model.name, model.meaning);
+  for (const Model& model : models()) print_row(model.name, model.meaning);
   fmt::print("\ndata\n");
-  for (const std::string& name : synthetic_names())
-    fmt::print("  {:<18}built in: {}\n", name, synthetic_set(name).description);
-  for (const Reader& reader : readers()) fmt::print("  {:<18}{}\n", reader.kind, reader.expects);
-  fmt::print("  {:<18}{}\n", "partitions", listed(partition_kinds()));
+  for (const std::string& name : synthetic_names()) print_row(name, "built in: " + synthetic_set(name).description);
+  for (const Reader& reader : readers()) print_row(reader.kind, reader.expects);
+  print_row("partitions", listed(partition_kinds()));
   fmt::print("\n{} presets; `agon presets` lists them\n", presets().size());
 }
 

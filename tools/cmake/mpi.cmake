@@ -1,11 +1,11 @@
 # The MPI plug-in, if this machine has MPI: opened only where mpirun started several processes.
 find_package(MPI QUIET COMPONENTS CXX)
 if(MPI_CXX_FOUND)
-  message(STATUS "MPI plug-in: yes, ${MPI_CXX_LIBRARY_VERSION_STRING}")
+  message(STATUS "MPI plug-in: yes")
   file(GLOB AGON_MPI_SOURCES CONFIGURE_DEPENDS engine/comm/mpi/*.cpp)
   add_library(agon_mpi MODULE ${AGON_MPI_SOURCES})
   target_link_libraries(agon_mpi PRIVATE agon MPI::MPI_CXX)
-  target_compile_definitions(agon_mpi PRIVATE AGON_VERSION="${PROJECT_VERSION}" OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+  target_compile_definitions(agon_mpi PRIVATE AGON_PLUGIN_ABI="${AGON_PLUGIN_ABI}" OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 else()
   message(STATUS "MPI plug-in: SKIPPED, it needs an MPI library")
 endif()

@@ -121,10 +121,10 @@ class MpiCommunicator final : public Watched {
   std::vector<MPI_Request> requests_;
 };
 
-const CommunicatorPlugin plugin{AGON_VERSION,
+const CommunicatorPlugin plugin{AGON_PLUGIN_ABI,
                                 []() -> std::shared_ptr<Communicator> { return std::make_shared<MpiCommunicator>(); }};
 
 }  // namespace
 }  // namespace agon
 
-extern "C" const agon::CommunicatorPlugin* agon_communicator_plugin() { return &agon::plugin; }
+extern "C" const void* agon_communicator_plugin() { return &agon::plugin; }

@@ -201,6 +201,4 @@ const CarrierPlugin plugin{AGON_PLUGIN_ABI, gpu, open};
 }  // namespace
 }  // namespace agon
 
-extern "C" __attribute__((visibility("default"))) const agon::CarrierPlugin* agon_carrier_plugin() {
-  return &agon::plugin;
-}
+extern "C" __attribute__((visibility("default"))) const void* agon_carrier_plugin() { return &agon::plugin; }
