@@ -54,8 +54,8 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon data convert mnist nowhere b.safetensors", 3, {"nowhere"}},
       {"agon data info corrupt.safetensors", 3, {"corrupt.safetensors"}},
       {"agon data split strokes", 2, {"a folder", "--preview"}},
-      {"agon data split strokes --preview --partition dirichet", 2, {"dirichet", "\"dirichlet\""}},
-      {"agon data split strokes --preview --workers 9 --partition one-class", 2, {"at least 10 workers"}},
+      {"agon data split ring --preview --partition dirichet", 2, {"dirichet", "\"dirichlet\""}},
+      {"agon data split ring --preview --workers 7 --partition one-class", 2, {"at least 8 workers"}},
       {"agon train md-gan-ring-mlp --set data.partition=iit", 2, {"data.partition", "did you mean \"iid\"?"}},
       {"agon data synth stroke x.safetensors", 2, {"strokes"}},
       {"agon presets md-gan", 2, {"did you mean"}},
@@ -86,7 +86,7 @@ TEST_F(Cli, HelpAndListsGoToStdout) {
     EXPECT_GT(outcome.out.size(), 5u);
   }
   // Who would get what, without a file being written.
-  const std::string table = run("agon data split strokes --preview --partition one-class --workers 20").out;
+  const std::string table = run("agon data split ring --preview --partition one-class --workers 20").out;
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 21) << table;
   EXPECT_FALSE(fs::exists(folder_ / "worker-0.safetensors"));
   // What `presets NAME` prints is a settings file that means the same.

@@ -29,7 +29,7 @@ class CudaTest : public testing::Test {
   void SetUp() override {
     setenv("AGON_CUDA_WAY", "tiles", 1);  // nothing depends on timing
     open_device(kEmulated);
-    void* library = dlopen(AGON_BINARY_DIR "/lib/libagon_cuda_emulated.so", RTLD_NOW | RTLD_NOLOAD);
+    void* library = dlopen("libagon_cuda_emulated.so", RTLD_NOW | RTLD_NOLOAD);
     ASSERT_NE(library, nullptr) << dlerror();
     auto* entry = reinterpret_cast<cuda_emulation::ControlEntry*>(dlsym(library, "cuda_emulation_control"));
     ASSERT_NE(entry, nullptr);
@@ -238,7 +238,7 @@ TEST_F(GraphTest, AnEpochOfCoevolutionIsAGraphForEachPartThatRepeats) {
   // and after. What is left: selections before and after, of what fitness and chance name, and with other opponents
   // those.
   // New losses of Mustangs are new steps of u, which run by themselves once.
-  constexpr int64_t kEpochs = 10, kParts = 10 + 5 + 2, kSelections = 10, kSteps = 10 + 5, kNewSteps = 50;
+  constexpr int64_t kEpochs = 4, kParts = 10 + 5 + 2, kSelections = 10, kSteps = 10 + 5, kNewSteps = 50;
   struct Row {
     std::string setting;
     int64_t kernels;  // at most, of an epoch, that are in no graph
