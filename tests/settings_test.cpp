@@ -113,6 +113,9 @@ TEST(Settings, ErrorsNameKeyPlaceAndWhatWasExpected) {
   EXPECT_EQ(set("algorithm.kapa=1"), "unknown key \"algorithm.kapa\" in --set; did you mean \"algorithm.kappa\"?");
   EXPECT_EQ(set("algorithm.kappa"), "--set expects key=value, found \"algorithm.kappa\"");
   EXPECT_EQ(set("=1"), "--set expects key=value, found \"=1\"");
+  EXPECT_EQ(
+      set("data.path=d\xe9j\xe0"),
+      "data.path is \"d\xe9j\xe0\", expected a text in UTF-8; a file of another name may have a link to it (--set)");
   EXPECT_EQ(set("algorithm.batch=ten"), "algorithm.batch is \"ten\", expected an integer (--set)");
   EXPECT_EQ(set("algorithm.batch="), "algorithm.batch is \"\", expected an integer (--set)");
   EXPECT_NE(set("algorithm.batch=1\nrun.seed=2").find("expected an integer"), std::string::npos);
