@@ -121,7 +121,8 @@ struct Settings::Impl {
     for (const auto& choice : choices) words.push_back('"' + choice + '"');
     const std::string or_word = words.empty() ? "" : " or " + listed(words, "or");
 
-    if (value.is_string() && !is_utf8(value)) refuse("a text in UTF-8; a file of another name may have a link to it");
+    if (value.is_string() && !where.empty() && !is_utf8(value))  // what a program sets is written nowhere
+      refuse("a text in UTF-8; a file of another name may have a link to it");
     if (value.is_string() && !choices.empty()) {
       const auto text = value.get<std::string>();
       if (std::find(choices.begin(), choices.end(), text) != choices.end()) return value;
