@@ -288,6 +288,22 @@ TEST_F(GraphTest, ReplayedEqualsLaunchedOneByOne) {
   }
 }
 
+TEST_F(GraphTest, WhatCannotBeCapturedIsLaunchedOneByOne) {
+  const Settings settings = emulated(kRing, {});
+  Iterations captured(settings);
+  captured.run(6);
+  control().captures_end = false;
+  Iterations loose(settings);
+  const Control before = control();
+  loose.run(6);
+  EXPECT_GT(control().captures, before.captures);
+  EXPECT_EQ(control().graph_launches, before.graph_launches);
+  EXPECT_EQ(loose.state(), captured.state());
+  const Control settled = control();
+  loose.run(2);
+  EXPECT_EQ(control().captures, settled.captures) << "it was tried once";
+}
+
 TEST_F(GraphTest, FollowsChangesOfTheGame) {
   // Workers leave and join: shapes, pointers and matrices change, and old graphs must not be mistaken for new ones.
   const std::vector<std::string> changes = {"world.crash=[\"6:2\", \"12:0\"]", "world.join=[\"9:4\", \"17:2\"]",
@@ -390,7 +406,7 @@ TEST_F(ChoiceTest, AreTimedOnceAndRemembered) {
   for (const auto& entry : std::filesystem::directory_iterator(folder.path())) files.push_back(entry.path());
   ASSERT_EQ(files.size(), 1u);
   const std::string text = read_file(files[0].string());
-  EXPECT_EQ(text.rfind("gemm R1 40x20x30 nn fp32\t", 0), 0u) << text;
+  EXPECT_EQ(text.rfind("gemm R1 40x20x30 nn fp32 by cublas, tiles\t", 0), 0u) << text;
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   const int64_t waits = control().waits;
   multiply_once(folder);
@@ -398,13 +414,21 @@ TEST_F(ChoiceTest, AreTimedOnceAndRemembered) {
   EXPECT_EQ(read_file(files[0].string()), text);
 }
 
+TEST_F(ChoiceTest, AWayThatCannotBeCapturedIsNotTaken) {
+  const ScratchFolder folder;
+  control().captures_end = false;
+  multiply_once(folder);  // none of them can: the first
+  const std::string path = std::filesystem::directory_iterator(folder.path())->path().string();
+  EXPECT_NE(read_file(path).find("cublas, tiles\tcublas\n"), std::string::npos);
+}
+
 TEST_F(ChoiceTest, DamagedOrStrangeLinesAreNoHarm) {
   const ScratchFolder folder;
   multiply_once(folder);
   const std::string path = std::filesystem::directory_iterator(folder.path())->path().string();
-  std::ofstream(path) << "no tab in this line\ngemm R1 40x20x30 nn fp32\tby magic\n\t\t\n";
+  std::ofstream(path) << "no tab in this line\ngemm R1 40x20x30 nn fp32 by cublas, tiles\tby magic\n\t\t\n";
   multiply_once(folder);
-  EXPECT_NE(read_file(path).find("nn fp32\tby magic"), std::string::npos);
+  EXPECT_NE(read_file(path).find("cublas, tiles\tby magic"), std::string::npos);
 }
 
 TEST_F(ChoiceTest, AWayThatMustBeTakenIsTakenOrRefused) {

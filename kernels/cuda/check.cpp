@@ -22,6 +22,9 @@ bool loses_the_device(cudaError_t error) {
     case cudaErrorInvalidAddressSpace:
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
+    case cudaErrorContained:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorExternalDevice:
     case cudaErrorUnknown:  // what is left of a GPU that has fallen off its bus
       return true;
     default:

@@ -5,7 +5,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/graph.h"
 #include "kernels/error.h"
 
 namespace fs = std::filesystem;
@@ -25,25 +28,43 @@ fs::path cache_folder() {
   return {};
 }
 
-/// Milliseconds of the best of a few runs, after one that makes plans and work space.
-float best_time(const Way& way, cudaStream_t stream) {
-  constexpr int kRuns = 3;
-  cudaEvent_t start, end;
-  check(cudaEventCreateWithFlags(&start, 0), "timing");
-  check(cudaEventCreateWithFlags(&end, 0), "timing");
-  float best = 0;
-  for (int i = -1; i < kRuns; ++i) {
-    check(cudaEventRecord(start, stream), "timing");
-    way.run();
-    check(cudaEventRecord(end, stream), "timing");
+class Event {
+ public:
+  Event() { check(cudaEventCreateWithFlags(&event_, 0), "timing"); }
+  ~Event() { (void)cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  operator cudaEvent_t() const { return event_; }
+
+ private:
+  cudaEvent_t event_;
+};
+
+/// Milliseconds of a few runs within a graph, as training runs them: what the host needs to queue them does not count.
+float time_of(const Way& way, Context& context) {
+  constexpr int kRuns = 4, kLaunches = 2;
+  way.run();  // makes plans and work space
+  const Graph graph(context, [&] {
+    for (int i = 0; i < kRuns; ++i) way.run();
+  });
+  const Event start, end;
+  float best = std::numeric_limits<float>::infinity();
+  for (int i = 0; i < kLaunches; ++i) {
+    check(cudaEventRecord(start, context.stream()), "timing");
+    graph.launch();
+    check(cudaEventRecord(end, context.stream()), "timing");
     check(cudaEventSynchronize(end), "timing");
     float milliseconds = 0;
     check(cudaEventElapsedTime(&milliseconds, start, end), "timing");
-    if (i <= 0 || milliseconds < best) best = milliseconds;
+    best = std::min(best, milliseconds);
   }
-  check(cudaEventDestroy(start), "timing");
-  check(cudaEventDestroy(end), "timing");
   return best;
+}
+
+std::string names_of(const std::vector<Way>& ways) {
+  std::string names;
+  for (const Way& way : ways) names += (names.empty() ? "" : ", ") + way.name;
+  return names;
 }
 
 }  // namespace
@@ -70,37 +91,35 @@ void Choices::remember(const std::string& shape, const std::string& way) {
   file << shape + "\t" + way + "\n";
 }
 
-const Way& Choices::fastest(const std::vector<Way>& ways, cudaStream_t stream) const {
+const Way& Choices::fastest(const std::vector<Way>& ways, Context& context) const {
   constexpr float kClearly = 0.9f;
   const Way* best = &ways.front();
-  float shortest = best_time(*best, stream) * kClearly;
-  for (size_t i = 1; i < ways.size(); ++i) {
+  float shortest = std::numeric_limits<float>::infinity();
+  for (const Way& way : ways) {
     try {
-      if (const float time = best_time(ways[i], stream); time < shortest) best = &ways[i], shortest = time;
-    } catch (const Error&) {  // a library that cannot do what it offered: then not this way
+      const float time = time_of(way, context);
+      if (time < shortest) best = &way, shortest = &way == &ways.front() ? time * kClearly : time;
+    } catch (const Error&) {  // a library that cannot do what it offered, or not within a graph: then not this way
+      check(cudaStreamSynchronize(context.stream()), "timing");  // a lost GPU says so again
     }
   }
   return *best;
 }
 
-void Choices::run(const std::string& shape, const std::vector<Way>& ways, cudaStream_t stream, bool may_time) {
+void Choices::run(const std::string& shape, const std::vector<Way>& ways, Context& context, bool may_time) {
   const auto named = [&](const std::string& name) {
     return std::find_if(ways.begin(), ways.end(), [&](const Way& way) { return way.name == name; });
   };
   const bool only = preferred_.ends_with('!');
   if (const auto way = named(preferred_.substr(0, preferred_.size() - only)); way != ways.end()) return way->run();
-  if (only) {
-    std::string names;
-    for (const Way& way : ways) names += (names.empty() ? "" : ", ") + way.name;
+  if (only)
     fail(Fault::kUsage, "AGON_CUDA_WAY is \"{}\", but \"{}\" cannot be computed that way, only by {}", preferred_,
-         shape, names);
-  }
+         shape, names_of(ways));
   if (ways.size() == 1 || !preferred_.empty()) return ways.front().run();
-  if (const auto known = known_.find(shape); known != known_.end())
-    if (const auto way = named(known->second); way != ways.end()) return way->run();
-  if (may_time) remember(shape, fastest(ways, stream).name);
-  const auto chosen = known_.find(shape);
-  const auto way = chosen == known_.end() ? ways.begin() : named(chosen->second);
+  const std::string choice = shape + " by " + names_of(ways);  // where there are others to choose from, it is another
+  if (may_time && !known_.contains(choice)) remember(choice, fastest(ways, context).name);
+  const auto known = known_.find(choice);
+  const auto way = known == known_.end() ? ways.begin() : named(known->second);
   (way == ways.end() ? ways.begin() : way)->run();
 }
 

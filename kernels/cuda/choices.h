@@ -9,6 +9,8 @@
 
 namespace agon::cuda {
 
+class Context;
+
 /// One of several ways to compute the same.
 struct Way {
   std::string name;           ///< "tiles", "cublas", "unfolded", "cudnn"
@@ -26,10 +28,13 @@ class Choices {
 
   /// Runs the chosen way, or times all of them (at least one; ways must not change what they read). The first is taken
   /// unless another is faster by a tenth. Not to be timed during a capture: then an unknown shape goes the first way.
-  void run(const std::string& shape, const std::vector<Way>& ways, cudaStream_t stream, bool may_time);
+  void run(const std::string& shape, const std::vector<Way>& ways, Context& context, bool may_time);
+
+  /// False if no shape is computed by the way of this name, so that it need not be prepared.
+  bool may_take(const std::string& name) const { return preferred_.empty() || preferred_.starts_with(name); }
 
  private:
-  const Way& fastest(const std::vector<Way>& ways, cudaStream_t stream) const;
+  const Way& fastest(const std::vector<Way>& ways, Context& context) const;
   void remember(const std::string& shape, const std::string& way);
 
   std::string preferred_, path_;

@@ -17,9 +17,10 @@ void launch(Context& context, const ops::Convolution& op) {
   if (op.replicas == 0 || op.batch == 0) return;
   std::vector<Way> ways{{"implicit", [&] { convolve_implicitly(context, op); }}};
   if (unfolded_bytes(op) <= kMostUnfolded) ways.push_back({"unfolded", [&] { convolve_unfolded(context, op); }});
-  if (const DnnPlan* plan = context.dnn_plans().plan(context, op))
-    ways.push_back({"cudnn", [&, plan] { convolve_by_dnn(context, *plan, op); }});
-  context.choices().run(fmt::format("R{} {}", op.replicas, shape_of(op)), ways, context.stream(), !context.capturing);
+  if (context.choices().may_take("cudnn"))
+    if (const DnnPlan* plan = context.dnn_plans().plan(context, op))
+      ways.push_back({"cudnn", [&, plan] { convolve_by_dnn(context, *plan, op); }});
+  context.choices().run(fmt::format("R{} {}", op.replicas, shape_of(op)), ways, context, !context.capturing);
 }
 
 }  // namespace agon::cuda

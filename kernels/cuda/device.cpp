@@ -27,6 +27,8 @@ class CudaDevice final : public Device {
   explicit CudaDevice(int index)
       : index_(index), name_(fmt::format("{}:{}", AGON_CUDA_KIND, index)), context_(index, name_), graphs_(context_) {}
 
+  ~CudaDevice() override { (void)cudaSetDevice(index_); }  // where its memory and streams are given back
+
   std::string name() const override { return name_; }
   std::string description() const override { return description_of(index_); }
   int threads() const override { return 1; }
@@ -62,8 +64,8 @@ class CudaDevice final : public Device {
   }
 
   void flush() override {
+    check(cudaSetDevice(index_), "opening it");  // the calling thread may be another one, or have opened another GPU
     if (queue_.empty()) return;
-    check(cudaSetDevice(index_), "opening it");  // the calling thread may be another one
     graphs_.run(std::exchange(queue_, {}));
   }
   void synchronize() override {

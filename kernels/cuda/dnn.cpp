@@ -17,19 +17,6 @@ using Direction = ops::Convolution::Direction;
 constexpr size_t kMostSpace = size_t{256} << 20;
 constexpr int64_t kMostReplicas = 16;  // each is a call of its own
 
-/// The first algorithm, in cuDNN's own order of expected speed, that gives the same bits every time.
-template <class Performance>
-bool pick(const Performance* found, int count, size_t most_space, int& algorithm, size_t& space) {
-  for (int i = 0; i < count; ++i)
-    if (found[i].status == CUDNN_STATUS_SUCCESS && found[i].determinism == CUDNN_DETERMINISTIC &&
-        found[i].memory <= most_space) {
-      algorithm = static_cast<int>(found[i].algo);
-      space = found[i].memory;
-      return true;
-    }
-  return false;
-}
-
 }  // namespace
 
 std::string shape_of(const ops::Convolution& op) {
@@ -42,7 +29,7 @@ std::string shape_of(const ops::Convolution& op) {
 
 std::unique_ptr<DnnPlan> DnnPlan::make(cudnnHandle_t dnn, const ops::Convolution& op, size_t most_space) {
   std::unique_ptr<DnnPlan> plan(new DnnPlan);
-  plan->direction_ = op.direction;
+  plan->direction_ = op.direction, plan->precision_ = op.precision;
   const auto i = [](int64_t n) { return static_cast<int>(n); };
   const auto done = [](cudnnStatus_t status) { return status == CUDNN_STATUS_SUCCESS; };
   // The default mode allows tf32, and only that.
@@ -70,27 +57,53 @@ DnnPlan::~DnnPlan() {
   if (x_) (void)cudnnDestroyTensorDescriptor(x_);
 }
 
+template <class Performance, class SpaceOf>
+bool DnnPlan::take_first(const Performance* found, int count, size_t most_space, SpaceOf space_of) {
+  for (int i = 0; i < count; ++i) {
+    if (found[i].status != CUDNN_STATUS_SUCCESS || found[i].determinism != CUDNN_DETERMINISTIC) continue;
+    // An algorithm is meant for the kind of arithmetic beside it. Conversion would be to 16 bits.
+    const cudnnMathType_t math = found[i].mathType;
+    const bool exact = math == CUDNN_FMA_MATH || math == CUDNN_DEFAULT_MATH;
+    if (precision_ == Precision::kTf32) {
+      if (!exact && math != CUDNN_TENSOR_OP_MATH) continue;
+      if (cudnnSetConvolutionMathType(convolution_, math) != CUDNN_STATUS_SUCCESS) continue;
+    } else if (!exact) {
+      continue;
+    }
+    if (space_of(found[i].algo, &space_) != CUDNN_STATUS_SUCCESS || space_ > most_space) continue;
+    algorithm_ = static_cast<int>(found[i].algo);
+    return true;
+  }
+  return false;
+}
+
 bool DnnPlan::choose(cudnnHandle_t dnn, size_t most_space) {
   constexpr int kAsked = 8;
   int count = 0;
-  const auto among = [&](auto& found, cudnnStatus_t status) {
-    return status == CUDNN_STATUS_SUCCESS && pick(found.data(), count, most_space, algorithm_, space_);
-  };
   switch (direction_) {
     case Direction::kForward: {
       std::array<cudnnConvolutionFwdAlgoPerf_t, kAsked> found{};
-      return among(found,
-                   cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, w_, convolution_, y_, kAsked, &count, found.data()));
+      return cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, w_, convolution_, y_, kAsked, &count, found.data()) ==
+                 CUDNN_STATUS_SUCCESS &&
+             take_first(found.data(), count, most_space, [&](cudnnConvolutionFwdAlgo_t algorithm, size_t* bytes) {
+               return cudnnGetConvolutionForwardWorkspaceSize(dnn, x_, w_, convolution_, y_, algorithm, bytes);
+             });
     }
     case Direction::kInputGrad: {
       std::array<cudnnConvolutionBwdDataAlgoPerf_t, kAsked> found{};
-      return among(found, cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, w_, y_, convolution_, x_, kAsked, &count,
-                                                                      found.data()));
+      return cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, w_, y_, convolution_, x_, kAsked, &count, found.data()) ==
+                 CUDNN_STATUS_SUCCESS &&
+             take_first(found.data(), count, most_space, [&](cudnnConvolutionBwdDataAlgo_t algorithm, size_t* bytes) {
+               return cudnnGetConvolutionBackwardDataWorkspaceSize(dnn, w_, y_, convolution_, x_, algorithm, bytes);
+             });
     }
     case Direction::kWeightGrad: {
       std::array<cudnnConvolutionBwdFilterAlgoPerf_t, kAsked> found{};
-      return among(found, cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_, w_, kAsked, &count,
-                                                                        found.data()));
+      return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_, w_, kAsked, &count,
+                                                           found.data()) == CUDNN_STATUS_SUCCESS &&
+             take_first(found.data(), count, most_space, [&](cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* bytes) {
+               return cudnnGetConvolutionBackwardFilterWorkspaceSize(dnn, x_, y_, convolution_, w_, algorithm, bytes);
+             });
     }
   }
   return false;

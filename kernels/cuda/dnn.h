@@ -27,8 +27,13 @@ class DnnPlan {
  private:
   DnnPlan() = default;
   bool choose(cudnnHandle_t dnn, size_t most_space);
+  /// The first algorithm, in cuDNN's own order of expected speed, that gives the same bits every time, keeps to the
+  /// precision and needs no more than most_space bytes of work space.
+  template <class Performance, class SpaceOf>
+  bool take_first(const Performance* found, int count, size_t most_space, SpaceOf space_of);
 
   ops::Convolution::Direction direction_{};
+  Precision precision_{};
   cudnnTensorDescriptor_t x_ = nullptr, y_ = nullptr;
   cudnnFilterDescriptor_t w_ = nullptr;
   cudnnConvolutionDescriptor_t convolution_ = nullptr;

@@ -86,7 +86,7 @@ std::string shape_of(const ops::Gemm& op) {
   const char* const precisions[] = {"fp32", "tf32", "bf16"};
   return "gemm R" + std::to_string(op.replicas) + " " + std::to_string(op.m) + "x" + std::to_string(op.n) + "x" +
          std::to_string(op.k) + (op.transpose_a ? " t" : " n") + (op.transpose_b ? "t " : "n ") +
-         precisions[static_cast<int>(op.precision)];
+         precisions[static_cast<int>(op.precision)] + (op.accumulate ? " added" : "");
 }
 
 }  // namespace
@@ -98,8 +98,8 @@ void to_bfloat16(Context& context, int64_t replicas, int64_t count, const ConstF
 void launch(Context& context, const ops::Gemm& op) {
   const bool may_time = !context.capturing && !op.accumulate;  // to accumulate twice would be another result
   context.choices().run(shape_of(op),
-                        {{"cublas", [&] { by_blas(context, op); }}, {"tiles", [&] { by_tiles(context, op); }}},
-                        context.stream(), may_time);
+                        {{"cublas", [&] { by_blas(context, op); }}, {"tiles", [&] { by_tiles(context, op); }}}, context,
+                        may_time);
 }
 
 }  // namespace agon::cuda

@@ -1,11 +1,15 @@
 // Lists of operations as CUDA graphs.
 #include "kernels/cuda/graphs.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <optional>
 #include <utility>
+
+#include "kernels/error.h"
 
 namespace agon::cuda {
 namespace {
@@ -44,34 +48,6 @@ void launch_all(Context& context, const std::vector<Operation>& operations, cons
   }
 }
 
-/// Ends a capture, whatever happens during it.
-class Capture {
- public:
-  explicit Capture(Context& context) : context_(context) {
-    check(cudaStreamBeginCapture(context_.stream(), cudaStreamCaptureModeThreadLocal), "capturing a graph");
-    context_.capturing = true;
-  }
-  ~Capture() {
-    if (!context_.capturing) return;
-    context_.capturing = false;
-    cudaGraph_t graph = nullptr;
-    (void)cudaStreamEndCapture(context_.stream(), &graph);
-    if (graph) (void)cudaGraphDestroy(graph);
-  }
-  Capture(const Capture&) = delete;
-  Capture& operator=(const Capture&) = delete;
-
-  cudaGraph_t end() {
-    context_.capturing = false;
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamEndCapture(context_.stream(), &graph), "capturing a graph");
-    return graph;
-  }
-
- private:
-  Context& context_;
-};
-
 }  // namespace
 
 Graphs::Graphs(Context& context) : context_(context) {
@@ -82,10 +58,7 @@ Graphs::Graphs(Context& context) : context_(context) {
 Graphs::~Graphs() { clear(); }
 
 void Graphs::forget(Iterator entry) {
-  if (entry->graph) {
-    (void)cudaStreamSynchronize(context_.stream());  // it may be running
-    (void)cudaGraphExecDestroy(entry->graph);
-  }
+  if (entry->graph) (void)cudaStreamSynchronize(context_.stream());  // it may be running
   for (void* memory : entry->matrices) context_.memory().give(memory);
   entries_.erase(entry);
 }
@@ -132,12 +105,15 @@ void Graphs::launch(const std::vector<Operation>& operations) {
 
 void Graphs::capture(Entry& entry) {
   const std::vector<DeviceMixing> matrices = upload_matrices(entry.operations, entry.matrices);
-  Capture capture(context_);
-  launch_all(context_, entry.operations, matrices);
-  const cudaGraph_t graph = capture.end();
-  const cudaError_t error = cudaGraphInstantiate(&entry.graph, graph, 0);
-  (void)cudaGraphDestroy(graph);
-  check(error, "making a graph");
+  try {
+    entry.graph.emplace(context_, [&] { launch_all(context_, entry.operations, matrices); });
+  } catch (const Error& error) {
+    check(cudaStreamSynchronize(context_.stream()), "capturing a graph");  // a lost GPU says so again
+    for (void* memory : std::exchange(entry.matrices, {})) context_.memory().give(memory);
+    entry.loose = true;
+    spdlog::warn("a list of {} operations is launched one by one, for it makes no CUDA graph: {}",
+                 entry.operations.size(), error.what());
+  }
 }
 
 void Graphs::run(std::vector<Operation> operations) {
@@ -156,13 +132,14 @@ void Graphs::run(std::vector<Operation> operations) {
       launch(operations);
       // Plans were made and work space may have moved, so the list is remembered only now.
       if (generation_ != context_.generation()) clear(), generation_ = context_.generation();
-      entries_.push_front({std::move(operations), {}, nullptr});
+      entries_.emplace_front().operations = std::move(operations);
       if (entries_.size() > kMostEntries) forget(std::prev(entries_.end()));
       return;
     }
     entries_.splice(entries_.begin(), entries_, known);
-    if (!known->graph) capture(*known);
-    check(cudaGraphLaunch(known->graph, context_.stream()), "launching a graph");
+    if (!known->graph && !known->loose) capture(*known);
+    if (!known->graph) return launch(operations);
+    known->graph->launch();
     operations.erase(operations.begin(), operations.begin() + static_cast<std::ptrdiff_t>(length));
   }
 }

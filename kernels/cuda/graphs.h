@@ -1,10 +1,12 @@
 #pragma once
 
 #include <list>
+#include <optional>
 #include <variant>
 #include <vector>
 
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/graph.h"
 
 namespace agon::cuda {
 
@@ -39,7 +41,8 @@ class Graphs {
   struct Entry {
     std::vector<Operation> operations;
     std::vector<void*> matrices;  // device memory of the operations' mixing matrices, kept while there is a graph
-    cudaGraphExec_t graph = nullptr;
+    std::optional<Graph> graph;
+    bool loose = false;  // it could not be captured: its operations are launched one by one
   };
   using Iterator = std::list<Entry>::iterator;
 

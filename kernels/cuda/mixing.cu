@@ -82,8 +82,15 @@ struct Rotate : NothingAfter {
     template <int kWidth>
     AGON_DEVICE_INLINE void run(int64_t i) const {
       using P = Pack<kWidth>;
+      constexpr int kAhead = 8;  // loads under way at a time: a store might change what a later load reads
       const P aside = P::load(x.at(m.column[first]) + i);
-      for (int64_t t = first; t + 1 < last; ++t) P::load(x.at(m.column[t + 1]) + i).store(x.at(m.column[t]) + i);
+      for (int64_t t = first; t + 1 < last; t += kAhead) {
+        P next[kAhead];
+        for (int a = 0; a < kAhead; ++a)
+          if (t + 1 + a < last) next[a] = P::load(x.at(m.column[t + 1 + a]) + i);
+        for (int a = 0; a < kAhead; ++a)
+          if (t + 1 + a < last) next[a].store(x.at(m.column[t + a]) + i);
+      }
       aside.store(x.at(m.column[last - 1]) + i);
     }
   };

@@ -38,14 +38,15 @@ struct Adam {
       pw.store(w + i), pm.store(m + i), pv.store(v + i);
     }
   };
-  /// The two factors with powers of beta are the same for a replica: one thread works them out for its block.
+  /// The two factors with powers of beta are the same for a replica: the first thread of a block works out one, the
+  /// last, in another warp, the other.
   __device__ Replica replica(int64_t r) const {
     __shared__ float rate, correction;
-    if (threadIdx.x == 0) {
-      const double t = *op.steps.at(r) + 1;
+    const double t = *op.steps.at(r) + 1;
+    if (threadIdx.x == 0)
       rate = static_cast<float>(*op.learning_rate.at(r) / (1 - pow(static_cast<double>(op.beta1), t)));
+    if (threadIdx.x == blockDim.x - 1)
       correction = static_cast<float>(1 / sqrt(1 - pow(static_cast<double>(op.beta2), t)));
-    }
     __syncthreads();
     const formulas::AdamStep step{op.beta1, op.beta2, op.epsilon, op.grad_scale, rate, correction};
     return {step, op.w.at(r), op.m.at(r), op.v.at(r), op.g.at(r)};

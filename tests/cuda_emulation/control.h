@@ -14,6 +14,7 @@ struct Control {
   int64_t lose_after = -1;
   int next_error = 0;         ///< what the next call to the runtime returns, as a cudaError_t; 0: what it should
   bool dnn_describes = true;  ///< false: cuDNN refuses every description of a tensor
+  bool captures_end = true;   ///< false: every capture turns out to be invalid
 
   int64_t launches = 0;  ///< kernels, not counting those within graphs
   int64_t graph_launches = 0;

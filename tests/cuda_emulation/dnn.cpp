@@ -18,13 +18,14 @@ struct cudnnFilterStruct {
 };
 struct cudnnConvolutionStruct {
   int pad = 0, stride = 0;
-  bool tf32 = true;  // what the default mode allows is done
-  float operator()(float operand) const { return tf32 ? cuda_emulation::as_tf32(operand) : operand; }
+  cudnnMathType_t math = CUDNN_DEFAULT_MATH;
+  /// What the mode allows is done.
+  float operator()(float operand) const { return math == CUDNN_FMA_MATH ? operand : cuda_emulation::as_tf32(operand); }
 };
 
 namespace {
 
-constexpr size_t kSpace = 4096;
+constexpr size_t kSpace = 4096;  // what every algorithm wants, whatever was said when it was offered
 
 /// Calls use(x element, w element, y element) for all products of a convolution.
 template <class Use>
@@ -52,20 +53,25 @@ bool fits(const cudnnTensorStruct& x, const cudnnFilterStruct& w, const cudnnTen
          (x.w + 2 * s.pad - w.w) / s.stride + 1 == y.w;
 }
 
-/// A non-deterministic algorithm comes first, which must not be taken.
+/// First come a non-deterministic algorithm and one that converts to 16 bits, which must not be taken.
 template <class Performance, class Algorithm>
-cudnnStatus_t offer(bool fitting, int asked, int* count, Performance* found, Algorithm fast, Algorithm steady) {
+cudnnStatus_t offer(bool fitting, cudnnMathType_t math, int asked, int* count, Performance* found, Algorithm fast,
+                    Algorithm steady) {
   if (!fitting) return CUDNN_STATUS_BAD_PARAM;
-  if (asked < 2) return CUDNN_STATUS_NOT_SUPPORTED;
-  found[0] = {fast, CUDNN_STATUS_SUCCESS, 1.f, 0, CUDNN_NON_DETERMINISTIC};
-  found[1] = {steady, CUDNN_STATUS_SUCCESS, 2.f, kSpace, CUDNN_DETERMINISTIC};
-  *count = 2;
+  if (asked < 3) return CUDNN_STATUS_NOT_SUPPORTED;
+  const cudnnMathType_t own = math == CUDNN_FMA_MATH ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH;
+  found[0] = {fast, CUDNN_STATUS_SUCCESS, 1.f, 0, CUDNN_NON_DETERMINISTIC, own};
+  found[1] = {steady, CUDNN_STATUS_SUCCESS, 2.f, 0, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION};
+  found[2] = {steady, CUDNN_STATUS_SUCCESS, 3.f, 0, CUDNN_DETERMINISTIC, own};
+  *count = 3;
   return CUDNN_STATUS_SUCCESS;
 }
 
 template <class Work>
-cudnnStatus_t enqueue(cudnnHandle_t handle, bool allowed, void* space, size_t bytes, Work work) {
-  if (!allowed || !space || bytes < kSpace) return CUDNN_STATUS_BAD_PARAM;
+cudnnStatus_t enqueue(cudnnHandle_t handle, const cudnnConvolutionStruct& s, bool steady, void* space, size_t bytes,
+                      Work work) {
+  if (!steady || s.math == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION || !space || bytes < kSpace)
+    return CUDNN_STATUS_BAD_PARAM;
   const cudaError_t error = cuda_emulation::enqueue(handle->stream, [=] {
     std::memset(space, 0xff, kSpace);
     work();
@@ -122,7 +128,7 @@ cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t convo
   return mode == CUDNN_CROSS_CORRELATION ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t convolution, cudnnMathType_t math) {
-  convolution->tf32 = math == CUDNN_DEFAULT_MATH;
+  convolution->math = math;
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -130,29 +136,47 @@ cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorD
                                                      cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t s,
                                                      cudnnTensorDescriptor_t y, int asked, int* count,
                                                      cudnnConvolutionFwdAlgoPerf_t* found) {
-  return offer(fits(*x, *w, *y, *s), asked, count, found, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
+  return offer(fits(*x, *w, *y, *s), s->math, asked, count, found, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
                CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t, cudnnFilterDescriptor_t w,
                                                           cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t s,
                                                           cudnnTensorDescriptor_t dx, int asked, int* count,
                                                           cudnnConvolutionBwdDataAlgoPerf_t* found) {
-  return offer(fits(*dx, *w, *dy, *s), asked, count, found, CUDNN_CONVOLUTION_BWD_DATA_ALGO_0,
+  return offer(fits(*dx, *w, *dy, *s), s->math, asked, count, found, CUDNN_CONVOLUTION_BWD_DATA_ALGO_0,
                CUDNN_CONVOLUTION_BWD_DATA_ALGO_1);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x,
                                                             cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t s,
                                                             cudnnFilterDescriptor_t dw, int asked, int* count,
                                                             cudnnConvolutionBwdFilterAlgoPerf_t* found) {
-  return offer(fits(*x, *dw, *dy, *s), asked, count, found, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0,
+  return offer(fits(*x, *dw, *dy, *s), s->math, asked, count, found, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0,
                CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1);
+}
+
+cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t, cudnnFilterDescriptor_t,
+                                                      cudnnConvolutionDescriptor_t, cudnnTensorDescriptor_t,
+                                                      cudnnConvolutionFwdAlgo_t, size_t* bytes) {
+  return *bytes = kSpace, CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(cudnnHandle_t, cudnnFilterDescriptor_t,
+                                                           cudnnTensorDescriptor_t, cudnnConvolutionDescriptor_t,
+                                                           cudnnTensorDescriptor_t, cudnnConvolutionBwdDataAlgo_t,
+                                                           size_t* bytes) {
+  return *bytes = kSpace, CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t,
+                                                             cudnnTensorDescriptor_t, cudnnConvolutionDescriptor_t,
+                                                             cudnnFilterDescriptor_t, cudnnConvolutionBwdFilterAlgo_t,
+                                                             size_t* bytes) {
+  return *bytes = kSpace, CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void*, cudnnTensorDescriptor_t x_shape, const void* x,
                                       cudnnFilterDescriptor_t w_shape, const void* w, cudnnConvolutionDescriptor_t s,
                                       cudnnConvolutionFwdAlgo_t, void* space, size_t bytes, const void*,
                                       cudnnTensorDescriptor_t y_shape, void* y) {
-  return enqueue(handle, true, space, bytes, [=, xs = *x_shape, ws = *w_shape, ys = *y_shape, s = *s] {
+  return enqueue(handle, *s, true, space, bytes, [=, xs = *x_shape, ws = *w_shape, ys = *y_shape, s = *s] {
     auto *px = static_cast<const float*>(x), *pw = static_cast<const float*>(w);
     auto* to = static_cast<float*>(y);
     std::fill_n(to, size(ys), 0.f);
@@ -165,7 +189,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void*, cu
                                            void* space, size_t bytes, const void*, cudnnTensorDescriptor_t dx_shape,
                                            void* dx) {
   const bool steady = algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
-  return enqueue(handle, steady, space, bytes, [=, xs = *dx_shape, ws = *w_shape, ys = *dy_shape, s = *s] {
+  return enqueue(handle, *s, steady, space, bytes, [=, xs = *dx_shape, ws = *w_shape, ys = *dy_shape, s = *s] {
     auto *py = static_cast<const float*>(dy), *pw = static_cast<const float*>(w);
     auto* to = static_cast<float*>(dx);
     std::fill_n(to, size(xs), 0.f);
@@ -178,7 +202,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void*, 
                                              void* space, size_t bytes, const void*, cudnnFilterDescriptor_t dw_shape,
                                              void* dw) {
   const bool steady = algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
-  return enqueue(handle, steady, space, bytes, [=, xs = *x_shape, ws = *dw_shape, ys = *dy_shape, s = *s] {
+  return enqueue(handle, *s, steady, space, bytes, [=, xs = *x_shape, ws = *dw_shape, ys = *dy_shape, s = *s] {
     auto *px = static_cast<const float*>(x), *py = static_cast<const float*>(dy);
     auto* to = static_cast<float*>(dw);
     std::fill_n(to, int64_t{ws.k} * ws.c * ws.h * ws.w, 0.f);

@@ -363,6 +363,10 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   --captures_open;
   *graph = std::exchange(stream->capture, nullptr);
   if (lost) return cudaErrorLaunchFailure;
+  if (!control().captures_end) {
+    delete std::exchange(*graph, nullptr);
+    return cudaErrorStreamCaptureInvalidated;
+  }
   return joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
 }
 
@@ -445,6 +449,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorLaunchFailure";
     case cudaErrorStreamCaptureUnsupported:
       return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
     case cudaErrorStreamCaptureUnjoined:
       return "cudaErrorStreamCaptureUnjoined";
     default:

@@ -89,6 +89,7 @@ class NcclCarrier final : public Carrier {
     processes_->exchange(out, in);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
+    unsetenv("NCCL_COMM_BLOCKING");  // it would outdo config, and calls that block cannot be given up
     const auto number = std::find(members_.begin(), members_.end(), here) - members_.begin();
     begin(ncclCommInitRankConfig(&comm_, static_cast<int>(members_.size()), id, static_cast<int>(number), &config),
           kWhat);
@@ -161,7 +162,7 @@ class NcclCarrier final : public Carrier {
   [[noreturn]] void refuse(ncclResult_t result, const char* what) {
     // NCCL often notices a broken connection before the roll call knows that its process was lost.
     const std::string why = fmt::format("{} ({})", ncclGetErrorString(result), ncclGetLastError(comm_));
-    processes_->check(/*suspicion=*/true);
+    processes_->check(/*suspicion=*/result != ncclInvalidArgument && result != ncclInvalidUsage);
     fail(Fault::kRun, "NCCL could not {}: {}; NCCL_DEBUG=WARN tells more, --set world.wire=host does without it", what,
          why);
   }
