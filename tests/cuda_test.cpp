@@ -271,23 +271,6 @@ TEST_F(GraphTest, ManyWorkersOfTheirOwnGraphsKeepThem) {
   EXPECT_EQ(after.graph_launches - before.graph_launches, 4 * 40);
 }
 
-TEST_F(GraphTest, ReplayedEqualsLaunchedOneByOne) {
-  for (const auto& [base, name] :
-       {std::pair{kRing, "md-gan"}, {kStrokes, "md-gan"}, {kRing, "fl-gan"}, {kStrokes, "fl-gan"}}) {
-    SCOPED_TRACE(name);
-    const Settings settings = emulated(base, {std::string("algorithm.name=") + name, "algorithm.swap_epochs=0.5"});
-    setenv("AGON_CUDA_GRAPHS", "0", 1);
-    Iterations eager(settings);
-    eager.run(14);
-    const int64_t graphs = control().graph_launches;
-    unsetenv("AGON_CUDA_GRAPHS");
-    Iterations replayed(settings);
-    replayed.run(14);
-    EXPECT_GT(control().graph_launches, graphs + 10);
-    EXPECT_EQ(eager.state(), replayed.state());
-  }
-}
-
 TEST_F(GraphTest, WhatCannotBeCapturedIsLaunchedOneByOne) {
   const Settings settings = emulated(kRing, {});
   Iterations captured(settings);
