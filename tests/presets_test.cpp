@@ -107,6 +107,15 @@ TEST(Presets, TheRivalsPapersSettings) {
     EXPECT_EQ(gossip.text("gan.conditional"), "no");
   }
   EXPECT_EQ(of("gossip-mnist-tfgan-n100").integer("world.workers"), 100);
+  // Schmiedlechner et al. 2018, Table 1.
+  const Settings faces = of("lipizzaner-celeba-dcgan");
+  EXPECT_EQ(faces.integer("run.iterations"), 50);
+  EXPECT_EQ(faces.integer("world.workers"), 16);
+  EXPECT_EQ(faces.integer("algorithm.batch"), 128);
+  EXPECT_EQ(faces.integer("algorithm.skip_discriminator"), 0);
+  EXPECT_EQ(faces.number("generator.learning_rate"), 5e-5);
+  EXPECT_EQ(faces.number("algorithm.mixture_sigma"), 0.05);
+  EXPECT_EQ(of("lipizzaner-celeba-dcgan-2x2").integer("world.workers"), 4);
   // Davoudi 2019: three workers, 20 epochs of a third of 60,000 pictures.
   for (const int64_t skew : {0, 20, 40, 60, 80, 100}) {
     const Settings davoudi = of(skew ? fmt::format("md-gan-mnist-dcgan-skew{}", skew) : "md-gan-mnist-dcgan");
@@ -114,6 +123,8 @@ TEST(Presets, TheRivalsPapersSettings) {
     EXPECT_EQ(davoudi.number("data.skew"), static_cast<double>(skew));
     EXPECT_EQ(davoudi.integer("run.iterations") * davoudi.integer("algorithm.batch"), 20 * 20000);
   }
+  const Settings alone = of("standalone-mnist-dcgan");
+  EXPECT_EQ(alone.integer("run.iterations") * alone.integer("algorithm.batch"), 20 * 60000);
 }
 
 TEST(Presets, AnotherAlgorithmsKeysArePassedOver) {
