@@ -42,7 +42,8 @@ void print_plan(const json& plan) {
   const json &parameters = plan["parameters"], &flops = plan["flops"], &memory = plan["memory"],
              &traffic = plan["traffic"];
   const int64_t iterations = integer(plan, "iterations");
-  fmt::print("{}, {} workers, b = {}, {} iterations\n", plan.value("algorithm", ""), integer(plan, "workers"),
+  const int64_t workers = integer(plan, "workers");
+  fmt::print("{}, {} worker{}, b = {}, {} iterations\n", plan.value("algorithm", ""), workers, workers == 1 ? "" : "s",
              integer(plan, "batch"), grouped(iterations));
 
   fmt::print("\n{:<28}{:>14}{:>14}{:>22}\n", "network", "parameters", "float32", "FLOP/sample forward");

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "algorithms/coevolution.h"
 #include "engine/files.h"
 #include "engine/toml.h"
 #include "tools/agon/chart.h"
@@ -52,6 +53,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; min-width
 th, td { padding: .38rem 1.1rem .38rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
+table.cells td { padding: 1.1rem; text-align: center; border: 1px solid var(--line); }
+.cells small { display: block; color: var(--soft); } .cells { min-width: 0; margin: .6rem 0; }
 .pictures { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 1rem; }
 .pictures figure { padding: .8rem; }
 .pictures img { display: block; border-radius: 4px; max-width: 100%; }
@@ -92,7 +95,7 @@ constexpr ScoreKind kScores[] = {
     {"recall", "Recall", "higher is better"},
 };
 
-/// The values of `key` in the lines of `kind`, over iterations or over bytes; of a repeated iteration the last counts.
+/// The values of `key` in the lines of `kind` over those of another; of a repeated iteration the last counts.
 std::vector<std::pair<double, double>> curve(const RunRecord& run, const std::string& kind, const std::string& key,
                                              const std::string& over = "iteration") {
   std::map<int64_t, std::pair<double, double>> points;
@@ -105,21 +108,26 @@ std::vector<std::pair<double, double>> curve(const RunRecord& run, const std::st
   return list;
 }
 
-std::string score_charts(const std::vector<ReportedRun>& runs, const std::string& over) {
+/// What scores are drawn over: a key of metrics.jsonl.
+struct Axis {
+  const char *key, *title;
+  bool bytes = false;
+};
+constexpr Axis kIterations{"iteration", "iterations"}, kBytes{"bytes", "bytes sent by all participants", true},
+    kSeconds{"seconds_simulated", "seconds on the simulated machines and links"};
+
+std::string score_charts(const std::vector<ReportedRun>& runs, const Axis& over) {
   std::string html;
   for (const ScoreKind& score : kScores) {
     std::vector<Series> series;
     bool any_x = false;
     for (size_t i = 0; i < runs.size(); ++i) {
-      series.push_back({runs[i].label, curve(runs[i].record, "evaluation", score.key, over), static_cast<int>(i)});
+      series.push_back({runs[i].label, curve(runs[i].record, "evaluation", score.key, over.key), static_cast<int>(i)});
       for (const auto& point : series.back().points) any_x |= point.first > 0;
     }
     if (!any_x) continue;
-    const bool bytes = over == "bytes";
-    html += line_chart(series, {.title = score.title,
-                                .note = score.note,
-                                .x_title = bytes ? "bytes sent by all participants" : "iterations",
-                                .bytes = bytes});
+    html += line_chart(series,
+                       {.title = score.title, .note = score.note, .x_title = over.title, .bytes = over.bytes});
   }
   return html;
 }
@@ -266,6 +274,31 @@ std::string events(const ReportedRun& run) {
   return fmt::format("<h3>{}</h3><table><tr><th>iteration<th>worker<th>what\n{}</table>\n", escaped(run.label), html);
 }
 
+/// Lipizzaner's grid as a heat map: how the mixtures of all cells were ranked last, the better the darker.
+std::string grid(const ReportedRun& run) {
+  json ranking;
+  for (const json& line : run.record.metrics) ranking = line.value("ranking", std::move(ranking));
+  const json algorithm = run.settings.value("algorithm", json::object());
+  if (!ranking.is_array() || algorithm.value("name", "") != "lipizzaner") return "";
+  const int64_t cells = run.settings["world"].value("workers", int64_t{0});
+  const int64_t rows = Torus(cells, algorithm.value("rows", int64_t{0})).rows();
+  std::vector<std::string> entries(static_cast<size_t>(cells), "<td>–");  // a cell that was lost
+  for (size_t rank = 0; rank < ranking.size(); ++rank) {
+    const json& cell = ranking[rank];
+    const std::string value = cell.contains("fid") ? significant(cell["fid"].get<double>())
+                                                   : fmt::format("{} modes", cell.value("modes", 0));
+    entries.at(cell.at("cell").get<size_t>()) =
+        fmt::format("<td style=\"background: color-mix(in srgb, var(--c2) {}%, transparent)\">{}<small>{}</small>",
+                    75 * (ranking.size() - rank) / ranking.size(), value, cell["cell"].get<int64_t>());
+  }
+  std::string html;
+  for (int64_t cell = 0; cell < cells; ++cell)
+    html += (cell % (cells / rows) == 0 ? "\n<tr>" : "") + entries[static_cast<size_t>(cell)];
+  return fmt::format("<figure><figcaption>{}<span>{}, of each cell's mixture; the better the darker</span></figcaption>"
+                     "<table class=cells>{}</table></figure>\n",
+                     escaped(run.label), ranking.front().contains("fid") ? "Frechet distance" : "modes covered", html);
+}
+
 std::string section(const std::string& title, const std::string& body) {
   return body.empty() ? "" : fmt::format("<h2>{}</h2>\n{}", title, body);
 }
@@ -299,10 +332,11 @@ std::string html_page(const std::string& title, const std::string& body) {
 }
 
 std::string report_page(const std::vector<ReportedRun>& runs) {
-  std::string legend, all_pictures, all_traffic, all_events, configs;
+  std::string legend, all_pictures, all_grids, all_traffic, all_events, configs;
   for (size_t i = 0; i < runs.size(); ++i) {
     legend += fmt::format("<span class=c{}><b>{}</b></span>", i % 8, escaped(runs[i].label));
     all_pictures += pictures(runs[i]);
+    all_grids += grid(runs[i]);
     all_traffic += traffic(runs[i]);
     all_events += events(runs[i]);
     configs += fmt::format("<details><summary>{}</summary><pre>{}</pre></details>\n", escaped(runs[i].label),
@@ -313,8 +347,10 @@ std::string report_page(const std::vector<ReportedRun>& runs) {
   page += "<div class=legend>" + legend + "</div>\n";
   page += section("Results", result_table(runs));
   page += section("Samples", all_pictures);
-  page += section("Scores over iterations", charts(score_charts(runs, "iteration")));
-  page += section("Scores over bytes sent", charts(score_charts(runs, "bytes")));
+  page += section("Scores over iterations", charts(score_charts(runs, kIterations)));
+  page += section("Scores over bytes sent", charts(score_charts(runs, kBytes)));
+  page += section("Scores over simulated seconds", charts(score_charts(runs, kSeconds)));
+  page += section("Grids of cells", charts(all_grids));
   page += section("Losses", charts(loss_charts(runs)));
   page += section("Traffic: ledger and plan", all_traffic);
   page += section("Workers lost and joined", all_events);
