@@ -10,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "algorithms/signature.h"
 #include "engine/files.h"
 #include "engine/safetensors.h"
 
@@ -291,8 +292,8 @@ class Saved {
     if (file_.metadata("kind") != kFileKind) fail(Fault::kData, "{} is not a checkpoint of this version of agon", path);
     file_.verify();
     if (file_.metadata("signature") != signature)
-      throw Error(Fault::kUsage, fmt::format("{} belongs to another run: it was made for {}, but this one is {}", path,
-                                             file_.metadata("signature"), signature));
+      throw Error(Fault::kUsage, fmt::format("{} belongs to another run: {}", path,
+                                             signature_difference(file_.metadata("signature"), signature)));
     description_ = nlohmann::json::parse(file_.metadata("description"));
     for (const char* key : {"iteration", "living", "ledger", "algorithm", "trainer"}) (void)description_.at(key);
   }

@@ -11,6 +11,7 @@
 #include "algorithms/clock.h"
 #include "algorithms/options.h"
 #include "algorithms/presets.h"
+#include "algorithms/signature.h"
 #include "algorithms/stage.h"
 #include "engine/toml.h"
 
@@ -33,14 +34,6 @@ class Stopwatch {
   double& seconds_;
   const Clock::time_point start_ = Clock::now();
 };
-
-/// What a checkpoint must have in common with the run that goes on from it.
-std::string run_signature(const Settings& settings, const Stage& stage, const DataSource& data) {
-  return fmt::format("{} with {} workers, batch {}, seed {}; generator {}; discriminator {}; data {:016x}",
-                     settings.text("algorithm.name"), stage.game().workers, stage.game().batch, stage.game().seed,
-                     stage.game().generator.network->signature(), stage.game().discriminator->signature(),
-                     data.train.checksum());
-}
 
 nlohmann::json to_json(const std::vector<Event>& events) {
   nlohmann::json list = nlohmann::json::array();

@@ -404,12 +404,16 @@ TEST(Checkpoint, OfAnotherRunIsRefused) {
       trainer.resume();
     };
   };
-  expect_refused({{"algorithm", resume({"algorithm.name=fl-gan"}), "belongs to another run"},
-                  {"network", resume({"generator.layers=[\"dense 13\", \"relu\", \"dense 2\"]"}), "dense 13"},
-                  {"activation", resume({"generator.layers=[\"dense 12\", \"elu\", \"dense 2\"]"}), "elu"},
-                  {"workers", resume({"world.workers=4"}), "5 workers"},
-                  {"seed", resume({"run.seed=4"}), "seed 4"},
-                  {"batch", resume({"algorithm.batch=6"}), "batch 6"}});
+  expect_refused(
+      {{"algorithm", resume({"algorithm.name=fl-gan"}), "made for md-gan, but this run has fl-gan"},
+       {"network", resume({"generator.layers=[\"dense 13\", \"relu\", \"dense 2\"]"}),
+        "layer 1 of the generator \"dense 13"},
+       {"activation", resume({"generator.layers=[\"dense 12\", \"elu\", \"dense 2\"]"}), "\"elu 12"},
+       {"fewer layers", resume({"generator.layers=[\"dense 12\", \"relu\", \"dense 2\", \"tanh\"]"}),
+        "made for a generator of 3 layers, but this run has layer 4 of the generator \"tanh"},
+       {"workers and seed", resume({"world.workers=4", "run.seed=4"}),
+        "it was made for 5 workers and seed 3, but this run has 4 workers and seed 4"},
+       {"batch", resume({"algorithm.batch=6"}), "it was made for batch 5, but this run has batch 6"}});
   ScratchFolder empty;
   Trainer trainer(s, data_of(s));
   trainer.set_checkpoint_folder(empty / "not there");
