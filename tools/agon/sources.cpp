@@ -1,7 +1,5 @@
 #include "tools/agon/sources.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -114,15 +112,7 @@ Generator open_generator(std::shared_ptr<Device> device, const std::string& path
     fail(Fault::kData, "{} is a checkpoint outside a run folder; expected config.toml in {}", path, run.string());
   Settings settings = resolve_settings(read_text((run / "config.toml").string()), (run / "config.toml").string(), {});
   Trainer trainer(settings, open_data(settings));
-  std::string folder = (fs::temp_directory_path() / "agon-XXXXXX").string();
-  if (!mkdtemp(folder.data())) fail(Fault::kRun, "cannot make a folder in {}", fs::temp_directory_path().string());
-  const std::shared_ptr<void> cleanup(nullptr, [folder](void*) {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  });
-  fs::create_symlink(checkpoint, fs::path(folder) / checkpoint.filename());
-  trainer.set_checkpoint_folder(folder);
-  if (!trainer.resume()) fail(Fault::kData, "{} is not a checkpoint of agon's", path);
+  trainer.resume_from(file);
   return trainer.generator();
 }
 
