@@ -184,6 +184,44 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
   for (const char* seconds : {"seconds_training", "seconds_evaluating"}) EXPECT_GT(longer[seconds], before[seconds]);
 }
 
+TEST_F(Cli, ARunKnowsItsDataInEveryFolder) {
+  ASSERT_EQ(run("mkdir data other && agon data synth ring data/points.safetensors").code, 0);
+  const std::string command = "agon train " + kSmall + "--json --quiet --data ";
+  ASSERT_EQ(run(command + "data/points.safetensors --iterations 20 --out by-path").code, 0);
+  ASSERT_EQ(run(command + "points --iterations 20 --out by-name").code, 0);
+  const std::string place = (fs::canonical(folder_) / "data/points.safetensors").string();
+  const auto lasts = [&](const std::string& settings, const std::string& more) {
+    const Outcome outcome = run(settings + " agon train --resume --json --quiet " + more);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.code == 0 ? json::parse(outcome.last_line())["weights_hash"] : json();
+  };
+  const json expected = json::parse(run(command + "points --iterations 40 --out whole").last_line())["weights_hash"];
+  for (const std::string folder : {"by-path", "by-name"}) {
+    SCOPED_TRACE(folder);
+    EXPECT_NE(contents(folder_ / folder / "config.toml").find("path = \"" + place + "\""), std::string::npos);
+    const std::string there = "../" + folder;
+    const Outcome sample =
+        run("cd other && agon sample " + there + "/checkpoints/iteration-000000020.safetensors --count 9 --out x.png");
+    EXPECT_EQ(sample.code, 0) << sample.err;
+    EXPECT_EQ(lasts("cd other &&", "--iterations 30 --out " + there).is_null(), false);
+  }
+  EXPECT_EQ(run("agon compare by-path by-name --json").out.find("data.path"), std::string::npos);
+  // Runs of earlier versions, with the path as it was given, and data that are elsewhere now.
+  const fs::path config = folder_ / "by-path/config.toml";
+  std::string text = contents(config);
+  text.replace(text.find(place), place.size(), "data/points.safetensors");
+  std::ofstream(config) << text;
+  EXPECT_EQ(run("agon compare by-path by-name --json").out.find("data.path"), std::string::npos);
+  EXPECT_EQ(lasts("", "--iterations 40 --out by-path"), expected);
+  fs::rename(folder_ / "data", folder_ / "elsewhere");
+  EXPECT_EQ(lasts("export AGON_DATA=$PWD/elsewhere && cd other &&", "--iterations 40 --out ../by-name"), expected);
+  fs::rename(folder_ / "elsewhere", folder_ / "hidden");
+  const Outcome lost = run("agon train --resume --iterations 50 --out by-name");
+  EXPECT_EQ(lost.code, 3);
+  EXPECT_NE(lost.err.find("points.safetensors"), std::string::npos) << lost.err;
+  EXPECT_EQ(lasts("", "--iterations 50 --data hidden/points.safetensors --out by-name").is_null(), false);
+}
+
 TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
   const std::string length = "--iterations 4000 --set run.checkpoint_every=0 --json ";
   const Outcome whole = run("agon train " + kSmall + length + "--out whole");

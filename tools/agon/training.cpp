@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "engine/comm/communicator.h"
-#include "engine/files.h"
 #include "kernels/error.h"
 #include "tools/agon/progress.h"
 
@@ -69,11 +68,6 @@ Summary train_into(const std::string& folder, const Settings& settings, const Da
     trainer.watch_scorer(progress->scorer_watch());
   }
   return trainer.run(stop_requested());
-}
-
-Settings settings_of_run(const std::string& folder, const std::vector<std::string>& overrides) {
-  const std::string config = folder + "/config.toml";
-  return resolve_settings(read_text(config), config, overrides);
 }
 
 }  // namespace agon::cli
