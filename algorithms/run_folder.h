@@ -12,7 +12,7 @@ namespace agon {
 
 /// What is in a folder already.
 enum class FolderState {
-  kEmpty,       ///< or not there yet
+  kEmpty,       ///< or not there yet; or what is left of a run that could not write its settings
   kForeign,     ///< files, but no run
   kUnfinished,  ///< a run that was interrupted or killed
   kFinished,

@@ -294,6 +294,29 @@ TEST_F(Cli, ARunKilledAtAnyMomentGoesOnToTheSameWeights) {
     EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
 }
 
+TEST_F(Cli, WhatIsLeftOfARunThatCouldNotStartIsNoObstacle) {
+  const std::string command = "agon train " + kSmall + "--iterations 5 --quiet --out ";
+  struct Row {
+    const char* left;
+    int code;
+  };
+  for (const Row& row : {Row{".lock", 0}, Row{"samples/.000000.png.partial", 0}, Row{".config.toml.partial", 0},
+                         Row{"checkpoints/.iteration-000000001.safetensors.partial", 0},
+                         Row{"checkpoints/iteration-000000001.safetensors", 2}, Row{"samples/holiday.png", 2},
+                         Row{"samples/checkpoints/thesis.tex", 2}, Row{"metrics.jsonl", 2}}) {
+    SCOPED_TRACE(row.left);
+    for (const char* folder : {"samples", "checkpoints"}) fs::create_directories(folder_ / "run" / folder);
+    fs::create_directories((folder_ / "run" / row.left).parent_path());
+    std::ofstream(folder_ / "run" / row.left) << "x";
+    const Outcome outcome = run(command + "run");
+    EXPECT_EQ(outcome.code, row.code) << outcome.err;
+    if (row.code != 0) {
+      EXPECT_EQ(contents(folder_ / "run" / row.left), "x");
+    }
+    fs::remove_all(folder_ / "run");
+  }
+}
+
 TEST_F(Cli, TwoRunsDoNotShareAFolder) {
   const pid_t child = start("agon train " + kSmall + "--iterations 1000000 --out shared");
   ASSERT_TRUE(wait_for([&] { return contents(folder_ / "shared/metrics.jsonl").size() > 10; }));
@@ -406,7 +429,15 @@ TEST_F(Cli, AFullDiskIsASentenceAndNothingHalfWritten) {
   EXPECT_NE(outcome.err.find("disk/run"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("No space left"), std::string::npos) << outcome.err;
   expect_whole(disk / "run");
-  ASSERT_EQ(mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, "size=300m"), 0);
+  std::ofstream(disk / "filler") << std::string(4 << 20, 'x');  // until nothing fits any more
+  for (const int code : {4, 0}) {
+    if (code == 0) {
+      ASSERT_EQ(mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, "size=300m"), 0);
+    }
+    const Outcome start = run("agon train " + kSmall + "--iterations 5 --out disk/none");
+    EXPECT_EQ(start.code, code) << start.err;
+    EXPECT_EQ(fs::exists(disk / "none/config.toml"), code == 0);
+  }
   const Outcome resumed = run("agon train --resume --json --out disk/run");
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_EQ(json::parse(resumed.last_line())["iterations"], 400);
