@@ -63,6 +63,10 @@ FolderState folder_state(const std::string& path) {
   return std::all_of(begin(inside), end(inside), is_remnant) ? FolderState::kEmpty : FolderState::kForeign;
 }
 
+bool holds_results(const std::string& path) {
+  return fs::exists(path + "/summary.json") || fs::exists(path + "/generator.safetensors");
+}
+
 RunFolder::RunFolder(const std::string& path, bool resume) : path_(path) {
   const FolderState state = folder_state(path);
   if (state == FolderState::kForeign)

@@ -19,6 +19,9 @@ enum class FolderState {
 };
 FolderState folder_state(const std::string& path);
 
+/// Whether a run in this folder once had a checkpoint or ended: what it made is there.
+bool holds_results(const std::string& path);
+
 /// Writes a run down as it happens:
 ///   config.toml            every setting, resolved
 ///   metrics.jsonl          a line per log step, evaluation and event

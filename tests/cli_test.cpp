@@ -294,6 +294,40 @@ TEST_F(Cli, ARunKilledAtAnyMomentGoesOnToTheSameWeights) {
     EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
 }
 
+TEST_F(Cli, WithoutCheckpointsResultsAreNotOverwritten) {
+  const std::string command = "agon train " + kSmall + "--quiet --set run.log_every=5 ";
+  const auto files = [&](const std::string& folder) {
+    std::string all;
+    for (const char* name : {"config.toml", "metrics.jsonl", "summary.json", "generator.safetensors"})
+      all += contents(folder_ / folder / name);
+    return all;
+  };
+  struct Row {
+    const char* name;
+    std::vector<std::string> missing;
+    int code;
+  };
+  for (const Row& row :
+       std::vector<Row>{{"finished", {}, 3},
+                        {"without-summary", {"summary.json"}, 3},
+                        {"without-generator", {"generator.safetensors"}, 3},
+                        // Killed before its first checkpoint, it has lost nothing that anybody could go on from.
+                        {"killed-early", {"summary.json", "generator.safetensors"}, 0}}) {
+    SCOPED_TRACE(row.name);
+    const std::string folder = row.name;
+    ASSERT_EQ(run(command + "--iterations 20 --out " + folder).code, 0);
+    for (const std::string& name : row.missing) fs::remove(folder_ / folder / name);
+    for (const auto& entry : fs::directory_iterator(folder_ / folder / "checkpoints")) fs::remove(entry.path());
+    const std::string before = files(folder);
+    const Outcome outcome = run("agon train --resume --iterations 10 --quiet --out " + folder);
+    EXPECT_EQ(outcome.code, row.code) << outcome.err;
+    EXPECT_EQ(files(folder) == before, row.code != 0);
+    if (row.code != 0) {
+      EXPECT_NE(outcome.err.find(folder + "/checkpoints"), std::string::npos) << outcome.err;
+    }
+  }
+}
+
 TEST_F(Cli, WhatIsLeftOfARunThatCouldNotStartIsNoObstacle) {
   const std::string command = "agon train " + kSmall + "--iterations 5 --quiet --out ";
   struct Row {
