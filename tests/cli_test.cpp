@@ -250,6 +250,13 @@ TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
   EXPECT_EQ(end["traffic"], expected["traffic"]);
   EXPECT_EQ(end["seconds_evaluating"], 0) << "no scores were asked for";
 
+  // Never back: what is there would not be that of the settings.
+  const Outcome back = run("agon train --resume --out parts --iterations 50");
+  EXPECT_EQ(back.code, 2);
+  EXPECT_NE(back.err.find("at iteration 4000 already, but run.iterations is 50"), std::string::npos) << back.err;
+  EXPECT_EQ(json::parse(contents(folder_ / "parts/summary.json")), end);
+  EXPECT_NE(contents(folder_ / "parts/config.toml").find("iterations = 4000"), std::string::npos);
+
   // A finished run can be prolonged, and then equals a longer one.
   const Outcome longer = run("agon train --resume --out parts --iterations 4200 --json");
   const Outcome straight = run("agon train " + kSmall + "--iterations 4200 --json --out straight");

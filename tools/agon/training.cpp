@@ -35,7 +35,13 @@ extern "C" void on_signal(int) {
 
 /// Goes back to the newest checkpoint, or to the beginning if the run was ended before it had one.
 void resume(Trainer& trainer, const std::string& folder, bool speaks) {
-  if (trainer.resume()) return;
+  const int64_t iterations = trainer.settings().integer("run.iterations");
+  if (trainer.resume()) {
+    if (trainer.iteration() > iterations)
+      fail(Fault::kUsage, "the run in {} is at iteration {} already, but run.iterations is {}; give more to go on",
+           folder, trainer.iteration(), iterations);
+    return;
+  }
   if (holds_results(folder))
     fail(Fault::kData,
          "{0} holds the results of a run, but no checkpoint to go on from, expected {1}/iteration-*.safetensors; bring "
