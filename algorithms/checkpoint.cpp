@@ -10,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "algorithms/signature.h"
 #include "engine/files.h"
 #include "engine/safetensors.h"
 
@@ -284,15 +285,24 @@ std::string write_checkpoint(const std::string& folder, Algorithm& algorithm, co
 
 namespace {
 
+/// A checkpoint that is whole, but of another run.
+class OfAnotherRun : public Error {
+ public:
+  using Error::Error;
+};
+
 /// A checkpoint and those of its parts that this process needs, verified.
 class Saved {
  public:
   Saved(const std::string& path, const std::string& signature) : file_(SafetensorsFile::open(path)) {
+    if (file_.metadata("kind") == kPartKind)
+      fail(Fault::kData, "{} is only a part of a checkpoint; expected the file of that iteration that is no part",
+           path);
     if (file_.metadata("kind") != kFileKind) fail(Fault::kData, "{} is not a checkpoint of this version of agon", path);
     file_.verify();
     if (file_.metadata("signature") != signature)
-      throw Error(Fault::kUsage, fmt::format("{} belongs to another run: it was made for {}, but this one is {}", path,
-                                             file_.metadata("signature"), signature));
+      throw OfAnotherRun(Fault::kData, fmt::format("{} belongs to another run: {}", path,
+                                                   signature_difference(file_.metadata("signature"), signature)));
     description_ = nlohmann::json::parse(file_.metadata("description"));
     for (const char* key : {"iteration", "living", "ledger", "algorithm", "trainer"}) (void)description_.at(key);
   }
@@ -397,50 +407,50 @@ void read_array(const Saved& saved, const std::string& name, const Algorithm::Ar
                           bytes);
 }
 
-/// The checkpoint at `path`, ready to be read; nothing, and the reason in `damaged`, if it is not whole.
-std::optional<Saved> open_checkpoint(const std::string& path, const std::string& signature, World& world,
-                                     std::vector<std::string>& damaged) {
+}  // namespace
+
+bool read_checkpoint(const std::string& path, const CheckpointTarget& target, std::vector<std::string>& damaged) {
+  World& world = target.world;
+  bool whole = false;
   try {
-    Saved saved(path, signature);
+    Saved saved(path, target.signature);
     world.set_living(saved.living());
     world.set_hosts(saved.hosts());
     saved.open_parts_of(world.here());
-    return saved;
+    for (const auto& [name, fleet] : target.algorithm.fleets()) read_fleet(saved, name, *fleet, world);
+    for (const auto& [name, array] : target.algorithm.arrays()) read_array(saved, name, array, world);
+    const nlohmann::json& description = saved.description();
+    world.set_iteration(description.at("iteration").get<int64_t>());
+    world.ledger().restore(description.at("ledger"));
+    target.algorithm.restore(description.at("algorithm"));
+    target.restore_trainer(description.at("trainer"));
+    whole = true;
   } catch (const nlohmann::json::exception& error) {
     damaged.push_back(fmt::format("{} has a damaged description ({})", path, error.what()));
+  } catch (const OfAnotherRun&) {
+    throw;
   } catch (const Error& error) {
-    if (error.fault() == Fault::kUsage) throw Error(Fault::kData, error.what());
+    if (error.fault() == Fault::kRun) throw;  // not the file's
     damaged.push_back(error.what());
   }
-  return std::nullopt;
+  if (!world.processes().any(!whole)) return true;
+  if (whole) damaged.push_back(fmt::format("{} or a part of it is missing or damaged at another process", path));
+  return false;
 }
 
-}  // namespace
-
-std::optional<CheckpointInfo> read_checkpoint(const std::string& folder, Algorithm& algorithm, World& world,
-                                              const std::string& signature, std::vector<std::string>& damaged) {
+bool read_newest_checkpoint(const std::string& folder, const CheckpointTarget& target,
+                            std::vector<std::string>& damaged) {
+  const World& world = target.world;
   Communicator& processes = world.processes();
   const std::vector<std::string> paths = world.serves() ? list_checkpoints(folder) : std::vector<std::string>{};
   const int64_t count = processes.from_first(std::ssize(paths));
   for (int64_t i = count - 1; i >= 0; --i) {
     // The server's process knows which there are.
     const int64_t iteration = processes.from_first(world.serves() ? iteration_of(paths[static_cast<size_t>(i)]) : 0);
-    const std::string path = path_of(folder, iteration);
-    const std::optional<Saved> saved = open_checkpoint(path, signature, world, damaged);
-    if (processes.any(!saved)) {
-      if (saved) damaged.push_back(fmt::format("{} or a part of it is missing or damaged at another process", path));
-      continue;
-    }
-    for (const auto& [name, fleet] : algorithm.fleets()) read_fleet(*saved, name, *fleet, world);
-    for (const auto& [name, array] : algorithm.arrays()) read_array(*saved, name, array, world);
-    const nlohmann::json& description = saved->description();
-    world.set_iteration(description.at("iteration").get<int64_t>());
-    world.ledger().restore(description.at("ledger"));
-    algorithm.restore(description.at("algorithm"));
-    return CheckpointInfo{signature, description.at("trainer")};
+    if (read_checkpoint(path_of(folder, iteration), target, damaged)) return true;
   }
   if (!damaged.empty()) fail(Fault::kData, "no checkpoint in {} is whole: {}", folder, damaged.front());
-  return std::nullopt;
+  return false;
 }
 
 }  // namespace agon

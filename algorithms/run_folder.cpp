@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -36,6 +37,16 @@ std::vector<json> read_metrics(const std::string& path) {
 
 std::string reason() { return std::strerror(errno); }
 
+/// What a run leaves that could not even write its settings: a lock, folders that it made, files that it began.
+bool is_remnant(const fs::directory_entry& entry) {
+  const std::string name = entry.path().filename().string();
+  if (name == ".lock" || (name.starts_with(".") && name.ends_with(".partial"))) return true;
+  std::error_code ignored;
+  if ((name != "samples" && name != "checkpoints") || !entry.is_directory(ignored)) return false;
+  const fs::directory_iterator inside(entry.path(), ignored);
+  return std::all_of(begin(inside), end(inside), is_remnant);
+}
+
 }  // namespace
 
 FolderState folder_state(const std::string& path) {
@@ -48,9 +59,12 @@ FolderState folder_state(const std::string& path) {
     const bool finished = summary.is_object() && !summary.value("interrupted", false);
     return finished ? FolderState::kFinished : FolderState::kUnfinished;
   }
-  for (const auto& entry : fs::directory_iterator(path, ignored))
-    if (entry.path().filename() != ".lock") return FolderState::kForeign;
-  return FolderState::kEmpty;
+  const fs::directory_iterator inside(path, ignored);
+  return std::all_of(begin(inside), end(inside), is_remnant) ? FolderState::kEmpty : FolderState::kForeign;
+}
+
+bool holds_results(const std::string& path) {
+  return fs::exists(path + "/summary.json") || fs::exists(path + "/generator.safetensors");
 }
 
 RunFolder::RunFolder(const std::string& path, bool resume) : path_(path) {

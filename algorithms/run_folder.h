@@ -12,12 +12,15 @@ namespace agon {
 
 /// What is in a folder already.
 enum class FolderState {
-  kEmpty,       ///< or not there yet
+  kEmpty,       ///< or not there yet; or what is left of a run that could not write its settings
   kForeign,     ///< files, but no run
   kUnfinished,  ///< a run that was interrupted or killed
   kFinished,
 };
 FolderState folder_state(const std::string& path);
+
+/// Whether a run in this folder once had a checkpoint or ended: what it made is there.
+bool holds_results(const std::string& path);
 
 /// Writes a run down as it happens:
 ///   config.toml            every setting, resolved

@@ -11,6 +11,7 @@
 #include "algorithms/clock.h"
 #include "algorithms/options.h"
 #include "algorithms/presets.h"
+#include "algorithms/signature.h"
 #include "algorithms/stage.h"
 #include "engine/toml.h"
 
@@ -33,14 +34,6 @@ class Stopwatch {
   double& seconds_;
   const Clock::time_point start_ = Clock::now();
 };
-
-/// What a checkpoint must have in common with the run that goes on from it.
-std::string run_signature(const Settings& settings, const Stage& stage, const DataSource& data) {
-  return fmt::format("{} with {} workers, batch {}, seed {}; generator {}; discriminator {}; data {:016x}",
-                     settings.text("algorithm.name"), stage.game().workers, stage.game().batch, stage.game().seed,
-                     stage.game().generator.network->signature(), stage.game().discriminator->signature(),
-                     data.train.checksum());
-}
 
 nlohmann::json to_json(const std::vector<Event>& events) {
   nlohmann::json list = nlohmann::json::array();
@@ -267,6 +260,19 @@ struct Trainer::Impl {
     for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint, *exhibit);
   }
 
+  /// What a checkpoint is read into.
+  CheckpointTarget restoring() {
+    return {*algorithm, world(), signature, [this](const nlohmann::json& trainer) {
+              seconds = logged_seconds = trainer.at("seconds_training").get<double>();
+              seconds_evaluating = trainer.value("seconds_evaluating", 0.0);  // not in older checkpoints
+              logged_iteration = world().iteration();
+              clock.restore(trainer.at("clock"));
+              events.clear();
+              for (const auto& event : trainer.at("events"))
+                events.push_back({event.at("iteration"), event.at("worker"), event.at("kind")});
+            }};
+  }
+
   Summary summary(const GeneratorWeights& weights) {
     const GamePlan& game = stage.game();
     const int64_t tables = game.generator.network->table_parameters();
@@ -323,18 +329,14 @@ void Trainer::observe(std::shared_ptr<Observer> observer) { impl_->observers.pus
 
 bool Trainer::resume() {
   std::vector<std::string> damaged;
-  const auto info =
-      read_checkpoint(impl_->checkpoint_folder, *impl_->algorithm, impl_->world(), impl_->signature, damaged);
+  const bool resumed = read_newest_checkpoint(impl_->checkpoint_folder, impl_->restoring(), damaged);
   for (const std::string& reason : damaged) spdlog::warn("passed over a damaged checkpoint: {}", reason);
-  if (!info) return false;
-  impl_->seconds = impl_->logged_seconds = info->trainer.at("seconds_training").get<double>();
-  impl_->seconds_evaluating = info->trainer.value("seconds_evaluating", 0.0);  // not in older checkpoints
-  impl_->logged_iteration = impl_->world().iteration();
-  impl_->clock.restore(info->trainer.at("clock"));
-  impl_->events.clear();
-  for (const auto& event : info->trainer.at("events"))
-    impl_->events.push_back({event.at("iteration"), event.at("worker"), event.at("kind")});
-  return true;
+  return resumed;
+}
+
+void Trainer::resume_from(const std::string& checkpoint) {
+  std::vector<std::string> damaged;
+  if (!read_checkpoint(checkpoint, impl_->restoring(), damaged)) fail(Fault::kData, "{}", damaged.front());
 }
 
 Summary Trainer::run(const std::atomic<bool>& stop) {

@@ -88,6 +88,8 @@ class Trainer {
   /// Goes back to the newest good checkpoint in the folder. False if there is none. Throws Error(kData) for one of
   /// another network or algorithm.
   bool resume();
+  /// Goes back to this checkpoint. Throws Error(kData), too, when it is damaged.
+  void resume_from(const std::string& checkpoint);
 
   /// Sees a scorer being trained, when the first evaluation needs one.
   void watch_scorer(ScorerWatch watch);

@@ -20,6 +20,7 @@ constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the Python package
 constexpr size_t kAlignment = 64;             // of the first tensor byte; the format asks for 8
 constexpr size_t kMaxDimensions = 32;
 constexpr const char* kChecksumKey = "checksum";
+constexpr const char* kHeaderChecksumKey = "header_checksum";
 
 struct DtypeSize {
   const char* name;
@@ -78,6 +79,13 @@ json parse_header(std::span<const std::byte> text, const std::string& path) {
   if (!header.is_object()) fail(Fault::kData, "expected a JSON object as the header of {}, found another value", path);
   if (!duplicate.empty()) fail(Fault::kData, "tensor \"{}\" appears twice in the header of {}", duplicate, path);
   return header;
+}
+
+/// Of what a header says, its two checksums aside, however it is written.
+std::string checksum_of(json header) {
+  for (const char* key : {kChecksumKey, kHeaderChecksumKey}) header["__metadata__"].erase(key);
+  const std::string text = header.dump();
+  return checksum_text(checksum64(text.data(), text.size()));
 }
 
 /// One entry of the header: `{"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}`.
@@ -156,6 +164,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
     if (!texts) fail(Fault::kData, "the metadata of {} may hold only text, found another value", path);
     file.metadata_ = entry.get<std::map<std::string, std::string>>();
   }
+  if (file.metadata_.contains(kHeaderChecksumKey)) file.header_checksum_ = checksum_of(header);
 
   // The format allows neither overlaps nor holes, so every byte belongs to exactly one tensor.
   std::sort(file.tensors_.begin(), file.tensors_.end(), [](const SafeTensor& a, const SafeTensor& b) {
@@ -203,6 +212,10 @@ const SafeTensor& SafetensorsFile::at(const std::string& name, const std::string
 }
 
 void SafetensorsFile::verify() const {
+  const auto of_header = metadata_.find(kHeaderChecksumKey);
+  if (of_header != metadata_.end() && of_header->second != header_checksum_)
+    fail(Fault::kData, "expected checksum {} of the header, found {} in {}: the file is corrupt", of_header->second,
+         header_checksum_, path_);
   const auto expected = metadata_.find(kChecksumKey);
   if (expected == metadata_.end()) return;
   const std::string found = checksum_text(checksum64(payload_.data(), payload_.size()));
@@ -248,7 +261,9 @@ uint64_t SafetensorsWriter::write(const std::string& path) const {
         {"dtype", entry->dtype}, {"shape", entry->shape}, {"data_offsets", {offset, offset + entry->bytes}}};
     offset += entry->bytes;
   }
-  std::string text = header.dump(-1, ' ', false, json::error_handler_t::replace);
+  const auto written = [&] { return header.dump(-1, ' ', false, json::error_handler_t::replace); };
+  header["__metadata__"][kHeaderChecksumKey] = checksum_of(json::parse(written()));
+  std::string text = written();
   const uint64_t length =
       (sizeof(uint64_t) + text.size() + kAlignment - 1) / kAlignment * kAlignment - sizeof(uint64_t);
   text.resize(length, ' ');

@@ -54,8 +54,8 @@ class SafetensorsFile {
   /// As at(), and Error(kData) when the tensor has another dtype or shape.
   const SafeTensor& at(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape) const;
 
-  /// Compares the tensors' bytes with the checksum that agon's writer keeps in the metadata; Error(kData) when they
-  /// differ. Files without a checksum pass.
+  /// Compares the tensors' bytes and what the header says with the checksums that agon's writer keeps in the metadata;
+  /// Error(kData) when they differ. Files without a checksum pass.
   void verify() const;
 
  private:
@@ -64,11 +64,12 @@ class SafetensorsFile {
   std::span<const std::byte> payload_;
   std::vector<SafeTensor> tensors_;
   std::map<std::string, std::string> metadata_;
+  std::string header_checksum_;  // found, if one is expected
 };
 
 /// Writes a safetensors file atomically in one pass, without holding a copy of any tensor. Tensors are laid out by
 /// element size, largest first (otherwise in order of add), so that all are aligned; the metadata gets "checksum", the
-/// XXH64 of all tensor bytes in that order.
+/// XXH64 of all tensor bytes in that order, and "header_checksum" of everything else.
 class SafetensorsWriter {
  public:
   /// Hands out the next bytes of a tensor.

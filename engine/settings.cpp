@@ -51,16 +51,6 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
 }
 
-/// As TOML and JSON have to be; names of files may be anything.
-bool is_utf8(const json& text) {
-  try {
-    text.dump();
-    return true;
-  } catch (const json::type_error&) {
-    return false;
-  }
-}
-
 std::string section_of(const std::string& key) {
   const auto dot = key.find('.');
   return dot == std::string::npos ? "" : key.substr(0, dot);
@@ -121,7 +111,8 @@ struct Settings::Impl {
     for (const auto& choice : choices) words.push_back('"' + choice + '"');
     const std::string or_word = words.empty() ? "" : " or " + listed(words, "or");
 
-    if (value.is_string() && !where.empty() && !is_utf8(value))  // what a program sets is written nowhere
+    if (value.is_string() && !where.empty() &&
+        !is_utf8(value.get<std::string>()))  // what a program sets is written nowhere
       refuse("a text in UTF-8; a file of another name may have a link to it");
     if (value.is_string() && !choices.empty()) {
       const auto text = value.get<std::string>();

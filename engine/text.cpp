@@ -2,6 +2,7 @@
 #include "engine/text.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace agon {
 
@@ -36,6 +37,15 @@ std::string listed(const std::vector<std::string>& items, std::string_view last_
     sentence += items[i];
   }
   return sentence;
+}
+
+bool is_utf8(const std::string& text) {
+  try {
+    (void)nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
 }
 
 }  // namespace agon

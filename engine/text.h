@@ -16,4 +16,7 @@ std::string nearest(std::string_view name, const std::vector<std::string>& candi
 /// "a, b and c": for sentences that list what would have been valid.
 std::string listed(const std::vector<std::string>& items, std::string_view last_word = "and");
 
+/// As TOML and JSON have to be; names of files may be anything.
+bool is_utf8(const std::string& text);
+
 }  // namespace agon

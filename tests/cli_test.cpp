@@ -184,6 +184,44 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
   for (const char* seconds : {"seconds_training", "seconds_evaluating"}) EXPECT_GT(longer[seconds], before[seconds]);
 }
 
+TEST_F(Cli, ARunKnowsItsDataInEveryFolder) {
+  ASSERT_EQ(run("mkdir data other && agon data synth ring data/points.safetensors").code, 0);
+  const std::string command = "agon train " + kSmall + "--json --quiet --data ";
+  ASSERT_EQ(run(command + "data/points.safetensors --iterations 20 --out by-path").code, 0);
+  ASSERT_EQ(run(command + "points --iterations 20 --out by-name").code, 0);
+  const std::string place = (fs::canonical(folder_) / "data/points.safetensors").string();
+  const auto lasts = [&](const std::string& settings, const std::string& more) {
+    const Outcome outcome = run(settings + " agon train --resume --json --quiet " + more);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.code == 0 ? json::parse(outcome.last_line())["weights_hash"] : json();
+  };
+  const json expected = json::parse(run(command + "points --iterations 40 --out whole").last_line())["weights_hash"];
+  for (const std::string folder : {"by-path", "by-name"}) {
+    SCOPED_TRACE(folder);
+    EXPECT_NE(contents(folder_ / folder / "config.toml").find("path = \"" + place + "\""), std::string::npos);
+    const std::string there = "../" + folder;
+    const Outcome sample =
+        run("cd other && agon sample " + there + "/checkpoints/iteration-000000020.safetensors --count 9 --out x.png");
+    EXPECT_EQ(sample.code, 0) << sample.err;
+    EXPECT_EQ(lasts("cd other &&", "--iterations 30 --out " + there).is_null(), false);
+  }
+  EXPECT_EQ(run("agon compare by-path by-name --json").out.find("data.path"), std::string::npos);
+  // Runs of earlier versions, with the path as it was given, and data that are elsewhere now.
+  const fs::path config = folder_ / "by-path/config.toml";
+  std::string text = contents(config);
+  text.replace(text.find(place), place.size(), "data/points.safetensors");
+  std::ofstream(config) << text;
+  EXPECT_EQ(run("agon compare by-path by-name --json").out.find("data.path"), std::string::npos);
+  EXPECT_EQ(lasts("", "--iterations 40 --out by-path"), expected);
+  fs::rename(folder_ / "data", folder_ / "elsewhere");
+  EXPECT_EQ(lasts("export AGON_DATA=$PWD/elsewhere && cd other &&", "--iterations 40 --out ../by-name"), expected);
+  fs::rename(folder_ / "elsewhere", folder_ / "hidden");
+  const Outcome lost = run("agon train --resume --iterations 50 --out by-name");
+  EXPECT_EQ(lost.code, 3);
+  EXPECT_NE(lost.err.find("points.safetensors"), std::string::npos) << lost.err;
+  EXPECT_EQ(lasts("", "--iterations 50 --data hidden/points.safetensors --out by-name").is_null(), false);
+}
+
 TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
   const std::string length = "--iterations 4000 --set run.checkpoint_every=0 --json ";
   const Outcome whole = run("agon train " + kSmall + length + "--out whole");
@@ -211,6 +249,13 @@ TEST_F(Cli, AnInterruptedRunGoesOnToTheSameWeights) {
   EXPECT_EQ(end["weights_hash"], expected["weights_hash"]);
   EXPECT_EQ(end["traffic"], expected["traffic"]);
   EXPECT_EQ(end["seconds_evaluating"], 0) << "no scores were asked for";
+
+  // Never back: what is there would not be that of the settings.
+  const Outcome back = run("agon train --resume --out parts --iterations 50");
+  EXPECT_EQ(back.code, 2);
+  EXPECT_NE(back.err.find("at iteration 4000 already, but run.iterations is 50"), std::string::npos) << back.err;
+  EXPECT_EQ(json::parse(contents(folder_ / "parts/summary.json")), end);
+  EXPECT_NE(contents(folder_ / "parts/config.toml").find("iterations = 4000"), std::string::npos);
 
   // A finished run can be prolonged, and then equals a longer one.
   const Outcome longer = run("agon train --resume --out parts --iterations 4200 --json");
@@ -254,6 +299,63 @@ TEST_F(Cli, ARunKilledAtAnyMomentGoesOnToTheSameWeights) {
   EXPECT_EQ(logged, every);
   for (const auto& entry : fs::recursive_directory_iterator(folder_ / "killed"))
     EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+}
+
+TEST_F(Cli, WithoutCheckpointsResultsAreNotOverwritten) {
+  const std::string command = "agon train " + kSmall + "--quiet --set run.log_every=5 ";
+  const auto files = [&](const std::string& folder) {
+    std::string all;
+    for (const char* name : {"config.toml", "metrics.jsonl", "summary.json", "generator.safetensors"})
+      all += contents(folder_ / folder / name);
+    return all;
+  };
+  struct Row {
+    const char* name;
+    std::vector<std::string> missing;
+    int code;
+  };
+  for (const Row& row :
+       std::vector<Row>{{"finished", {}, 3},
+                        {"without-summary", {"summary.json"}, 3},
+                        {"without-generator", {"generator.safetensors"}, 3},
+                        // Killed before its first checkpoint, it has lost nothing that anybody could go on from.
+                        {"killed-early", {"summary.json", "generator.safetensors"}, 0}}) {
+    SCOPED_TRACE(row.name);
+    const std::string folder = row.name;
+    ASSERT_EQ(run(command + "--iterations 20 --out " + folder).code, 0);
+    for (const std::string& name : row.missing) fs::remove(folder_ / folder / name);
+    for (const auto& entry : fs::directory_iterator(folder_ / folder / "checkpoints")) fs::remove(entry.path());
+    const std::string before = files(folder);
+    const Outcome outcome = run("agon train --resume --iterations 10 --quiet --out " + folder);
+    EXPECT_EQ(outcome.code, row.code) << outcome.err;
+    EXPECT_EQ(files(folder) == before, row.code != 0);
+    if (row.code != 0) {
+      EXPECT_NE(outcome.err.find(folder + "/checkpoints"), std::string::npos) << outcome.err;
+    }
+  }
+}
+
+TEST_F(Cli, WhatIsLeftOfARunThatCouldNotStartIsNoObstacle) {
+  const std::string command = "agon train " + kSmall + "--iterations 5 --quiet --out ";
+  struct Row {
+    const char* left;
+    int code;
+  };
+  for (const Row& row : {Row{".lock", 0}, Row{"samples/.000000.png.partial", 0}, Row{".config.toml.partial", 0},
+                         Row{"checkpoints/.iteration-000000001.safetensors.partial", 0},
+                         Row{"checkpoints/iteration-000000001.safetensors", 2}, Row{"samples/holiday.png", 2},
+                         Row{"samples/checkpoints/thesis.tex", 2}, Row{"metrics.jsonl", 2}}) {
+    SCOPED_TRACE(row.left);
+    for (const char* folder : {"samples", "checkpoints"}) fs::create_directories(folder_ / "run" / folder);
+    fs::create_directories((folder_ / "run" / row.left).parent_path());
+    std::ofstream(folder_ / "run" / row.left) << "x";
+    const Outcome outcome = run(command + "run");
+    EXPECT_EQ(outcome.code, row.code) << outcome.err;
+    if (row.code != 0) {
+      EXPECT_EQ(contents(folder_ / "run" / row.left), "x");
+    }
+    fs::remove_all(folder_ / "run");
+  }
 }
 
 TEST_F(Cli, TwoRunsDoNotShareAFolder) {
@@ -368,7 +470,15 @@ TEST_F(Cli, AFullDiskIsASentenceAndNothingHalfWritten) {
   EXPECT_NE(outcome.err.find("disk/run"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("No space left"), std::string::npos) << outcome.err;
   expect_whole(disk / "run");
-  ASSERT_EQ(mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, "size=300m"), 0);
+  std::ofstream(disk / "filler") << std::string(4 << 20, 'x');  // until nothing fits any more
+  for (const int code : {4, 0}) {
+    if (code == 0) {
+      ASSERT_EQ(mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, "size=300m"), 0);
+    }
+    const Outcome start = run("agon train " + kSmall + "--iterations 5 --out disk/none");
+    EXPECT_EQ(start.code, code) << start.err;
+    EXPECT_EQ(fs::exists(disk / "none/config.toml"), code == 0);
+  }
   const Outcome resumed = run("agon train --resume --json --out disk/run");
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_EQ(json::parse(resumed.last_line())["iterations"], 400);

@@ -248,6 +248,26 @@ TEST_F(WithoutMpi, CheckpointsArePartsThatCountTogether) {
   EXPECT_EQ(trained(1, "--resume --out run --iterations 12")["weights_hash"], expected);
 }
 
+TEST_F(WithoutMpi, ACheckpointInPartsShowsItsGenerator) {
+  for (const char* preset : {"md-gan-ring-mlp", "local-ring-mlp"}) {  // the server's, a worker's
+    SCOPED_TRACE(preset);
+    trained(3, preset + std::string(" --set world.workers=5 --iterations 8 --out run ") + kSmall, "tcp");
+    const std::string stem = "run/checkpoints/iteration-000000008.";
+    for (const char* source : {"run", "run/checkpoints/iteration-000000008.safetensors"}) {
+      const Outcome outcome = run("agon sample " + std::string(source) + " --count 500 --out " +
+                                  (source == std::string("run") ? "run.png" : "checkpoint.png"));
+      EXPECT_EQ(outcome.code, 0) << outcome.err;
+    }
+    EXPECT_TRUE(contents(folder_ / "run.png") == contents(folder_ / "checkpoint.png"));
+    const Outcome eval = run("agon eval " + stem + "safetensors --data ring --samples 50");
+    EXPECT_EQ(eval.code, 0) << eval.err;
+    const Outcome part = run("agon sample " + stem + "part-1-of-3.safetensors --count 4 --out part.png");
+    EXPECT_EQ(part.code, 3);
+    EXPECT_NE(part.err.find("only a part of a checkpoint"), std::string::npos) << part.err;
+    fs::remove_all(folder_ / "run");
+  }
+}
+
 /// Device memory by NCCL, which is emulated as the GPU is: each process has one of its own.
 class ByNccl : public WithoutMpi {
  protected:

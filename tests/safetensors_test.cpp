@@ -92,6 +92,24 @@ TEST_F(SafetensorsTest, VerifyFindsEveryFlippedTensorByte) {
   }
 }
 
+TEST_F(SafetensorsTest, VerifyFindsEveryFlippedHeaderByte) {
+  SafetensorsWriter writer;
+  writer.add("x", "U8", {4}, "abcd");
+  writer.metadata("description", "{\"iteration\":24}");
+  writer.metadata("source", "not UTF-8: \xff");
+  writer.write(path("x"));
+  const std::string good = read_text(path("x"));
+  parse(good).verify();
+  const std::string name = "header_checksum";
+  const size_t field = good.find(name);
+  for (size_t i = 0; i < good.size() - 4; ++i) {
+    if (i >= field && i < field + name.size()) continue;  // a file of earlier versions has no such field
+    std::string bad = good;
+    bad[i] ^= 1;
+    EXPECT_THROW(parse(bad).verify(), Error) << i << " " << bad;
+  }
+}
+
 TEST_F(SafetensorsTest, EveryTruncationIsRefused) {
   const std::vector<float> values(8, 1.0f);
   SafetensorsWriter writer;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "algorithms/checkpoint.h"
+#include "engine/files.h"
 #include "tests/training.h"
 
 namespace agon {
@@ -346,6 +347,24 @@ void leave_checkpoints(const std::string& folder, const Settings& base) {
   ASSERT_EQ(list_checkpoints(folder).size(), 2u) << "only the newest are kept";
 }
 
+/// Changes a file's bytes where they stand, such as the text of its header.
+void replace_in(const std::string& path, const std::string& old, const std::string& now) {
+  ASSERT_EQ(old.size(), now.size());
+  std::string bytes = read_text(path);
+  const size_t at = bytes.find(old);
+  ASSERT_NE(at, std::string::npos) << old;
+  std::ofstream(path, std::ios::binary) << bytes.replace(at, old.size(), now);
+}
+
+/// As checkpoints were before their headers had a checksum.
+void forget_header_checksum(const std::string& path) {
+  const std::string bytes = read_text(path), name = ",\"header_checksum\":";
+  const size_t at = bytes.find(name);
+  ASSERT_NE(at, std::string::npos);
+  const size_t length = name.size() + 2 + 16;  // "0123456789abcdef"
+  replace_in(path, bytes.substr(at, length), std::string(length, ' '));
+}
+
 TEST(Checkpoint, DamagedOnesArePassedOver) {
   const Settings s = settings_of(kRing, {});
   const std::string expected = train(s).weights_hash;
@@ -357,6 +376,22 @@ TEST(Checkpoint, DamagedOnesArePassedOver) {
            {"truncated",
             [](const std::string& path) { std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2); }},
            {"empty", [](const std::string& path) { std::filesystem::resize_file(path, 0); }},
+           {"another number in its header",
+            [](const std::string& path) {
+              const std::string iteration = path.find("000000024") != std::string::npos ? "24" : "16";
+              replace_in(path, R"(\"iteration\":)" + iteration, R"(\"iteration\":17)");
+            }},
+           {"a list for a number, unnoticed by checksums",
+            [](const std::string& path) {
+              const std::string iteration = path.find("000000024") != std::string::npos ? "24" : "16";
+              replace_in(path, R"(\"iteration\":)" + iteration, R"(\"iteration\":[])");
+              forget_header_checksum(path);
+            }},
+           {"without the trainer's seconds",
+            [](const std::string& path) {
+              replace_in(path, R"(\"seconds_training\":)", R"(\"seconds_straying\":)");
+              forget_header_checksum(path);
+            }},
            {"a bit turned", [](const std::string& path) {
               std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
               file.seekp(-5, std::ios::end);
@@ -382,6 +417,17 @@ TEST(Checkpoint, DamagedOnesArePassedOver) {
   }
 }
 
+TEST(Checkpoint, OfEarlierVersionsAreTaken) {
+  ScratchFolder folder;
+  const Settings s = settings_of(kRing, {});
+  leave_checkpoints(folder.path(), s);
+  const std::string last = list_checkpoints(folder.path()).back();
+  forget_header_checksum(last);
+  Trainer trainer(s, data_of(s));
+  trainer.resume_from(last);
+  EXPECT_EQ(trainer.iteration(), 24);
+}
+
 TEST(Checkpoint, SupersedesLaterOnes) {
   ScratchFolder folder;
   const Settings s = settings_of(kRing, {"run.keep_checkpoints=1", "run.iterations=4"});
@@ -404,12 +450,15 @@ TEST(Checkpoint, OfAnotherRunIsRefused) {
       trainer.resume();
     };
   };
-  expect_refused({{"algorithm", resume({"algorithm.name=fl-gan"}), "belongs to another run"},
-                  {"network", resume({"generator.layers=[\"dense 13\", \"relu\", \"dense 2\"]"}), "dense 13"},
-                  {"activation", resume({"generator.layers=[\"dense 12\", \"elu\", \"dense 2\"]"}), "elu"},
-                  {"workers", resume({"world.workers=4"}), "5 workers"},
-                  {"seed", resume({"run.seed=4"}), "seed 4"},
-                  {"batch", resume({"algorithm.batch=6"}), "batch 6"}});
+  expect_refused({{"algorithm", resume({"algorithm.name=fl-gan"}), "made for md-gan, but this run has fl-gan"},
+                  {"network", resume({"generator.layers=[\"dense 13\", \"relu\", \"dense 2\"]"}),
+                   "layer 1 of the generator \"dense 13"},
+                  {"activation", resume({"generator.layers=[\"dense 12\", \"elu\", \"dense 2\"]"}), "\"elu 12"},
+                  {"fewer layers", resume({"generator.layers=[\"dense 12\", \"relu\", \"dense 2\", \"tanh\"]"}),
+                   "made for a generator of 3 layers, but this run has layer 4 of the generator \"tanh"},
+                  {"workers and seed", resume({"world.workers=4", "run.seed=4"}),
+                   "it was made for 5 workers and seed 3, but this run has 4 workers and seed 4"},
+                  {"batch", resume({"algorithm.batch=6"}), "it was made for batch 5, but this run has batch 6"}});
   ScratchFolder empty;
   Trainer trainer(s, data_of(s));
   trainer.set_checkpoint_folder(empty / "not there");

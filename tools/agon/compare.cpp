@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <memory>
 
+#include "algorithms/run_folder.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/costs.h"
 #include "tools/agon/format.h"
 #include "tools/agon/report_page.h"
-#include "tools/agon/training.h"
+#include "tools/agon/sources.h"
 
 namespace agon::cli {
 namespace {

@@ -16,16 +16,15 @@ namespace {
 ReportedRun reported(const std::string& path) {
   ReportedRun run{.record = read_run(path)};
   run.label = run.record.name;
-  const std::string origin = path + "/config.toml";
   std::vector<std::string> as_far;
   if (run.record.summary)
     as_far.push_back(
         fmt::format("run.iterations={}", std::max<int64_t>(1, run.record.summary->value("iterations", int64_t{1}))));
-  run.settings = resolve_settings(run.record.config, origin, {}).to_json();
+  run.settings = settings_of_run(path).to_json();
   try {
     // The crash schedule "auto" depends on I, so only a run that was cut short is planned for fewer iterations.
     const bool whole = !run.record.summary || !run.record.summary->value("interrupted", false);
-    const Settings settings = resolve_settings(run.record.config, origin, whole ? std::vector<std::string>{} : as_far);
+    const Settings settings = settings_of_run(path, whole ? std::vector<std::string>{} : as_far);
     run.plan = plan(settings, data_shape(settings));
   } catch (const Error& error) {
     run.plan_note = error.what();

@@ -1,7 +1,5 @@
 #include "tools/agon/sources.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -49,10 +47,12 @@ const std::vector<KnownSet> kKnownSets = {
     {"celeba64", {.sample = {64, 64, 3}, .classes = 0, .count = 192599}},  // agon data convert celeba ... --size 64
 };
 
-bool exists_as_path(const std::string& name) {
+bool is_there(const fs::path& path) {
   std::error_code ignored;
-  return name.find('/') != std::string::npos || fs::exists(name, ignored);
+  return fs::exists(path, ignored);
 }
+
+bool is_path(const std::string& name) { return name.find('/') != std::string::npos || is_there(name); }
 
 }  // namespace
 
@@ -70,13 +70,23 @@ SettingsSource settings_source(const std::string& name) {
   return {preset(name).toml, "preset " + name, name};
 }
 
+Settings settings_of_run(const std::string& folder, const std::vector<std::string>& overrides) {
+  const std::string config = folder + "/config.toml", text = read_text(config);
+  std::vector<std::string> all = overrides;
+  const fs::path data = resolve_settings(text, config, {}).text("data.path");
+  if (data.is_absolute() && !is_there(data)) all.insert(all.begin(), "data.path=" + data.filename().string());
+  Settings settings = resolve_settings(text, config, all);
+  locate_data(settings);
+  return settings;
+}
+
 DataSource open_data(const Settings& settings) {
   const std::string name = settings.text("data.path");
   if (name.empty())
     fail(Fault::kData, "no data were named; give a file or folder, or {}, with --data",
          listed(synthetic_names(), "or"));
   const auto seed = static_cast<uint64_t>(settings.integer("run.seed", 0));
-  if (is_synthetic(name) || exists_as_path(name)) return load_data(name, seed);
+  if (is_synthetic(name) || is_path(name)) return load_data(name, seed);
   const std::string found = find_data(name);
   if (found.empty())
     fail(Fault::kData,
@@ -84,6 +94,17 @@ DataSource open_data(const Settings& settings) {
          "or try the built-in {}",
          name, listed(synthetic_names(), "or"));
   return load_data(found, seed);
+}
+
+void locate_data(Settings& settings) {
+  const std::string name = settings.text("data.path");
+  if (name.empty() || is_synthetic(name)) return;
+  const std::string found = is_path(name) ? name : find_data(name);
+  if (found.empty() || !is_there(found)) return;
+  std::string place = fs::absolute(found).lexically_normal().string();
+  if (place.size() > 1 && place.ends_with('/')) place.pop_back();
+  std::error_code ignored;
+  if (is_utf8(place) && fs::equivalent(place, found, ignored)) settings.set_text("data.path", place);
 }
 
 std::optional<DataShape> known_shape(const std::string& name) {
@@ -112,17 +133,9 @@ Generator open_generator(std::shared_ptr<Device> device, const std::string& path
   const fs::path run = checkpoint.parent_path().parent_path();
   if (!fs::exists(run / "config.toml"))
     fail(Fault::kData, "{} is a checkpoint outside a run folder; expected config.toml in {}", path, run.string());
-  Settings settings = resolve_settings(read_text((run / "config.toml").string()), (run / "config.toml").string(), {});
+  const Settings settings = settings_of_run(run.string());
   Trainer trainer(settings, open_data(settings));
-  std::string folder = (fs::temp_directory_path() / "agon-XXXXXX").string();
-  if (!mkdtemp(folder.data())) fail(Fault::kRun, "cannot make a folder in {}", fs::temp_directory_path().string());
-  const std::shared_ptr<void> cleanup(nullptr, [folder](void*) {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  });
-  fs::create_symlink(checkpoint, fs::path(folder) / checkpoint.filename());
-  trainer.set_checkpoint_folder(folder);
-  if (!trainer.resume()) fail(Fault::kData, "{} is not a checkpoint of agon's", path);
+  trainer.resume_from(file);
   return trainer.generator();
 }
 

@@ -21,11 +21,18 @@ struct SettingsSource {
 };
 SettingsSource settings_source(const std::string& preset_or_file);
 
+/// The settings of the run in `folder`, with `overrides`. Its data, if they are not any more where they were, are
+/// looked for by their name.
+Settings settings_of_run(const std::string& folder, const std::vector<std::string>& overrides = {});
+
 /// Whether a name is that of a built-in set, which is made from the seed.
 bool is_synthetic(const std::string& name);
 
 /// The data of data.path: a path, a built-in set, or a name such as "mnist" that is looked up in ./data and $AGON_DATA.
 DataSource open_data(const Settings& settings);
+
+/// Makes data.path absolute if it is one that is there, so that a run's config.toml means the same in every folder.
+void locate_data(Settings& settings);
 
 /// The full set's of "mnist", "cifar10", "celeba" and "celeba64", which are 64x64; nothing of other names.
 std::optional<DataShape> known_shape(const std::string& name);

@@ -75,6 +75,7 @@ void sweep(SweepArguments arguments) {
   for (const SweepRun& run : sweep.runs) {
     const SettingsSource source = settings_source(run.preset);
     settings.push_back(resolve_settings(source.text, source.origin, run.assignments));
+    locate_data(settings.back());
   }
   if (arguments.plan) {
     for (const SweepRun& run : sweep.runs) fmt::print("{}\n", run.name);

@@ -52,6 +52,7 @@ void train(TrainArguments arguments) {
   const auto fresh = [&] {
     const SettingsSource source = settings_source(arguments.source);
     Settings settings = resolve_settings(source.text, source.origin, arguments.overrides());
+    locate_data(settings);
     if (arguments.out.empty()) arguments.out = fmt::format("runs/{}-{}", source.name, settings.integer("run.seed"));
     return settings;
   };

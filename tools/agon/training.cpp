@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "engine/comm/communicator.h"
-#include "engine/files.h"
 #include "kernels/error.h"
 #include "tools/agon/progress.h"
 
@@ -34,6 +33,24 @@ extern "C" void on_signal(int) {
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message, sizeof(message) - 1);
 }
 
+/// Goes back to the newest checkpoint, or to the beginning if the run was ended before it had one.
+void resume(Trainer& trainer, const std::string& folder, bool speaks) {
+  const int64_t iterations = trainer.settings().integer("run.iterations");
+  if (trainer.resume()) {
+    if (trainer.iteration() > iterations)
+      fail(Fault::kUsage, "the run in {} is at iteration {} already, but run.iterations is {}; give more to go on",
+           folder, trainer.iteration(), iterations);
+    return;
+  }
+  if (holds_results(folder))
+    fail(Fault::kData,
+         "{0} holds the results of a run, but no checkpoint to go on from, expected {1}/iteration-*.safetensors; bring "
+         "it back, or start anew in another folder with --out",
+         folder, RunFolder::checkpoints_of(folder));
+  if (speaks)
+    fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n", folder);
+}
+
 }  // namespace
 
 void catch_signals() {
@@ -55,8 +72,7 @@ Summary train_into(const std::string& folder, const Settings& settings, const Da
   const bool first = communicator()->rank() == 0;  // of several processes, the one that keeps the record
   const auto record = first ? std::make_shared<RunFolder>(folder, resumes) : nullptr;
   trainer.set_checkpoint_folder(RunFolder::checkpoints_of(folder));
-  if (resumes && !trainer.resume() && first && !quiet)
-    fmt::print(stderr, "agon: no checkpoint was written yet in {}, so the run starts from the beginning\n", folder);
+  if (resumes) resume(trainer, folder, first && !quiet);
   if (first && !quiet && communicator()->name() == "mpi" && std::getenv("OMPI_COMM_WORLD_SIZE") &&
       !std::getenv("OMPI_MCA_orte_enable_recovery"))
     fmt::print(stderr,
@@ -69,11 +85,6 @@ Summary train_into(const std::string& folder, const Settings& settings, const Da
     trainer.watch_scorer(progress->scorer_watch());
   }
   return trainer.run(stop_requested());
-}
-
-Settings settings_of_run(const std::string& folder, const std::vector<std::string>& overrides) {
-  const std::string config = folder + "/config.toml";
-  return resolve_settings(read_text(config), config, overrides);
 }
 
 }  // namespace agon::cli

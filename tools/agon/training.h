@@ -17,7 +17,4 @@ bool stop_was_requested();
 Summary train_into(const std::string& folder, const Settings& settings, const DataSource& data, bool resumes,
                    bool quiet);
 
-/// The settings of the run in `folder`, with `overrides`.
-Settings settings_of_run(const std::string& folder, const std::vector<std::string>& overrides = {});
-
 }  // namespace agon::cli
