@@ -218,14 +218,32 @@ struct Trainer::Impl {
     const int64_t count = algorithm->generators();
     scores = mixtures.empty() ? judge().evaluate(*exhibit, count, weights, stage.game().seed, iteration)
                               : judge().evaluate(*exhibit, count, weights, mixtures, stage.game().seed, iteration);
+    if (!scores->ranking.empty()) ranked_first = scores->ranking.front().holder;
     for (auto& observer : observers) observer->evaluated(world().iteration(), seconds, *scores);
+  }
+
+  /// What the run has made: its (first) generator, or of a population's mixtures the one that was ranked first. Only
+  /// where the server is; the other processes lend their generators.
+  std::vector<GeneratorShare> result() const {
+    const std::vector<GeneratorMixture> mixtures = algorithm->mixtures();
+    if (mixtures.empty()) return {{algorithm->generator(0)}};
+    const auto best = std::find_if(mixtures.begin(), mixtures.end(),
+                                   [&](const GeneratorMixture& mixture) { return mixture.holder == ranked_first; });
+    const GeneratorMixture& shown = best == mixtures.end() ? mixtures.front() : *best;
+    std::vector<GeneratorShare> shares(shown.members.size());
+    for (int64_t i = 0; i < algorithm->generators(); ++i) {
+      const GeneratorWeights weights = algorithm->generator(i);
+      for (size_t j = 0; j < shares.size(); ++j)
+        if (shown.members[j] == i) shares[j] = {weights, shown.weights[j]};
+    }
+    return shares;
   }
 
   /// Pictures of the generator's progress: the same noise each time, a row per class.
   void sample() {
-    const GeneratorWeights weights = algorithm->generator(0);
+    std::vector<GeneratorShare> made = result();
     if (observers.empty() || !world().serves()) return;
-    exhibit->set(weights);
+    exhibit->set(std::move(made));
     constexpr int64_t kColumns = 10;
     const GeneratorSpec& spec = stage.game().generator;
     if (data.train.is_points()) {
@@ -252,11 +270,12 @@ struct Trainer::Impl {
     nlohmann::json trainer = {{"seconds_training", seconds},
                               {"seconds_evaluating", seconds_evaluating},
                               {"events", to_json(events)},
+                              {"ranked_first", ranked_first},
                               {"clock", clock.to_json()}};
     last_checkpoint = write_checkpoint(checkpoint_folder, *algorithm, world(), {signature, trainer}, keep_checkpoints);
-    const GeneratorWeights weights = algorithm->generator(0);
+    std::vector<GeneratorShare> made = result();
     if (!world().serves()) return;
-    exhibit->set(weights);
+    exhibit->set(std::move(made));
     for (auto& observer : observers) observer->checkpointed(world().iteration(), last_checkpoint, *exhibit);
   }
 
@@ -266,6 +285,7 @@ struct Trainer::Impl {
               seconds = logged_seconds = trainer.at("seconds_training").get<double>();
               seconds_evaluating = trainer.value("seconds_evaluating", 0.0);  // not in older checkpoints
               logged_iteration = world().iteration();
+              ranked_first = trainer.value("ranked_first", int64_t{-1});
               clock.restore(trainer.at("clock"));
               events.clear();
               for (const auto& event : trainer.at("events"))
@@ -314,6 +334,7 @@ struct Trainer::Impl {
   std::vector<Event> events;
   std::optional<Scores> scores;
   int64_t last_evaluation = -1;
+  int64_t ranked_first = -1;               // whose mixture
   double seconds = 0, logged_seconds = 0;  // of training
   double seconds_evaluating = 0;
   int64_t logged_iteration = 0;
@@ -393,17 +414,19 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
     if (!sampled) run.sample();
   };
   GeneratorWeights weights;
+  std::vector<GeneratorShare> made;
   while (!together([&] {
     play();
     apart(conclude);
     weights = run.algorithm->generator(0);
+    made = run.result();
     processes.any(false);  // nobody leaves before all are done
   }))
     ;
   Summary summary = run.summary(weights);
   summary.interrupted = unfinished();
   if (!run.world().serves()) return summary;
-  run.exhibit->set(weights);
+  run.exhibit->set(std::move(made));
   for (auto& observer : run.observers) observer->finished(summary, *run.exhibit);
   return summary;
 }
@@ -417,7 +440,10 @@ int64_t Trainer::iteration() const { return impl_->stage.world().iteration(); }
 double Trainer::seconds_simulated() const { return impl_->clock.seconds(); }
 
 Generator Trainer::generator() const {
-  return Generator(impl_->stage.device(), impl_->stage.game().generator, impl_->algorithm->generator(0));
+  std::vector<GeneratorShare> made = impl_->result();
+  Generator generator(impl_->stage.device(), impl_->stage.game().generator, made.front().generator);
+  generator.set(std::move(made));
+  return generator;
 }
 
 }  // namespace agon

@@ -24,6 +24,23 @@ int64_t number(const SafetensorsFile& file, const std::string& key, int64_t leas
   return value;
 }
 
+/// The shares of a mixture's generators; of a file that holds one generator, that.
+std::vector<double> shares_in(const SafetensorsFile& file) {
+  const std::string text = file.metadata("mixture");
+  if (text.empty()) return {1};
+  try {
+    const auto shares = nlohmann::json::parse(text).get<std::vector<double>>();
+    const auto sound = [](double share) { return share >= 0 && std::isfinite(share); };
+    if (std::all_of(shares.begin(), shares.end(), sound) && std::accumulate(shares.begin(), shares.end(), 0.0) > 0)
+      return shares;
+  } catch (const nlohmann::json::exception&) {  // the same sentence
+  }
+  fail(Fault::kData, "{} says mixture = \"{}\", expected the shares of its generators", file.path(), text);
+}
+
+/// Where a member's arrays are.
+std::string prefix_of(size_t member, size_t members) { return members == 1 ? "" : fmt::format("members.{}.", member); }
+
 }  // namespace
 
 Generator::Generator(std::shared_ptr<Device> device, GeneratorSpec spec, const GeneratorWeights& weights)
@@ -32,7 +49,18 @@ Generator::Generator(std::shared_ptr<Device> device, GeneratorSpec spec, const G
   set(weights);
 }
 
-void Generator::set(const GeneratorWeights& weights) { fleet_->set_replica(0, weights.weights, weights.state); }
+void Generator::set(const GeneratorWeights& weights) { set(std::vector<GeneratorShare>{{weights}}); }
+
+void Generator::set(std::vector<GeneratorShare> mixture) {
+  if (mixture.empty()) fail(Fault::kUsage, "expected at least one generator of a mixture, found none");
+  mixture_ = std::move(mixture);
+  load(0);
+}
+
+void Generator::load(size_t member) {
+  const GeneratorWeights& generator = mixture_[member].generator;
+  fleet_->set_replica(0, generator.weights, generator.state);
+}
 
 Generator Generator::open(std::shared_ptr<Device> device, const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
@@ -54,9 +82,15 @@ Generator Generator::open(std::shared_ptr<Device> device, const std::string& pat
     fail(Fault::kData, "{}: {}", path, error.what());
   }
   spec.sample = spec.network->output();
-  GeneratorWeights weights;
-  from_torch(*spec.network, file, weights.weights, weights.state);
-  return Generator(std::move(device), std::move(spec), weights);
+  std::vector<GeneratorShare> mixture;
+  const std::vector<double> shares = shares_in(file);
+  for (size_t i = 0; i < shares.size(); ++i) {
+    GeneratorWeights& generator = mixture.emplace_back(GeneratorShare{{}, shares[i]}).generator;
+    from_torch(*spec.network, file, generator.weights, generator.state, prefix_of(i, shares.size()));
+  }
+  Generator generator(std::move(device), std::move(spec), mixture.front().generator);
+  generator.set(std::move(mixture));
+  return generator;
 }
 
 void Generator::save(const std::string& path) const {
@@ -66,7 +100,17 @@ void Generator::save(const std::string& path) const {
   writer.metadata("latent", std::to_string(spec_.latent));
   writer.metadata("classes", std::to_string(spec_.classes));
   writer.metadata("class_names", nlohmann::json(spec_.class_names).dump());
-  const std::vector<TorchArray> arrays = to_torch(*spec_.network, fleet_->replica_weights(0), fleet_->replica_state(0));
+  std::vector<double> shares;
+  std::vector<TorchArray> arrays;
+  for (size_t i = 0; i < mixture_.size(); ++i) {
+    const auto& [generator, share] = mixture_[i];
+    shares.push_back(share);
+    for (TorchArray& array : to_torch(*spec_.network, generator.weights, generator.state)) {
+      array.name = prefix_of(i, mixture_.size()) + array.name;
+      arrays.push_back(std::move(array));
+    }
+  }
+  if (shares.size() > 1) writer.metadata("mixture", nlohmann::json(shares).dump());
   for (const TorchArray& array : arrays) writer.add(array.name, "F32", array.shape, array.values.data());
   writer.write(path);
 }
@@ -99,6 +143,31 @@ Tensor Generator::sample(const std::vector<int32_t>& labels, uint64_t seed, Rand
                                        .stream = static_cast<uint32_t>(stream),
                                        .workers = numbers_.data(),
                                        .iteration = iteration_.data()}});
+  if (mixture_.size() == 1) return forward();
+
+  // Each of the mixture's generators makes all the samples, and gives those that chance asks of it.
+  double total = 0;
+  for (const GeneratorShare& member : mixture_) total += member.share;
+  std::vector<size_t> from;
+  for (const uint32_t number : numbers) {
+    double chance = HostRandom(seed, stream, number, iteration, /*draw=*/1).uniform() * total;
+    size_t member = 0;
+    while (member + 1 < mixture_.size() && chance >= mixture_[member].share) chance -= mixture_[member++].share;
+    from.push_back(member);
+  }
+  mixed_ = TensorBuffer(device_, 1, count, spec_.sample);
+  const auto size = static_cast<size_t>(spec_.sample.size());
+  for (size_t member = 0; member < mixture_.size(); ++member) {
+    if (std::find(from.begin(), from.end(), member) == from.end()) continue;
+    load(member);
+    const Tensor made = forward();
+    for (size_t i = 0; i < from.size(); ++i)
+      if (from[i] == member) device_->copy(mixed_.view().data + i * size, made.data + i * size, size * sizeof(float));
+  }
+  return mixed_;
+}
+
+Tensor Generator::forward() {
   return fleet_->forward(noise_,
                          {.training = false, .labels = spec_.network->takes_labels() ? labels_.view() : Labels{}});
 }

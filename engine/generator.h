@@ -1,5 +1,6 @@
 #pragma once
 
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,17 +31,27 @@ struct GeneratorMixture {
   int64_t holder = 0;  ///< whose it is: a worker's number
 };
 
-/// A generator to look at and to score, apart from any training: one replica, no gradients.
+/// A generator of a mixture, and the probability that a sample comes from it.
+struct GeneratorShare {
+  GeneratorWeights generator;
+  double share = 1;
+};
+
+/// A generator, or a mixture of several, to look at and to score, apart from any training: one replica, no gradients.
 class Generator {
  public:
   Generator(std::shared_ptr<Device> device, GeneratorSpec spec, const GeneratorWeights& weights);
   /// Opens generator.safetensors. Throws Error(kData) when it is not one, or does not fit its own description.
   static Generator open(std::shared_ptr<Device> device, const std::string& path);
-  /// Writes weights under PyTorch's names and in PyTorch's layout (nn.Sequential of the same layers), atomically.
+  /// Writes weights under PyTorch's names and in PyTorch's layout (nn.Sequential of the same layers), atomically. A
+  /// mixture's generators are called "members.0.", "members.1.", ... and their shares are in the metadata as "mixture".
   void save(const std::string& path) const;
 
   const GeneratorSpec& spec() const { return spec_; }
   void set(const GeneratorWeights& weights);
+  /// The mixture of at least one generator; shares are positive or 0, and not all 0.
+  void set(std::vector<GeneratorShare> mixture);
+  int64_t members() const { return std::ssize(mixture_); }  ///< generators of the mixture; 1 if it is none
 
   /// `labels` [count] (ignored if unconditional) and noise keyed by (seed, stream, iteration) -> samples
   /// [1, count, H, W, C], images in [-1, 1]; on the device, valid until the next call. Sample i depends on i alone:
@@ -55,10 +66,14 @@ class Generator {
   std::shared_ptr<Device> shared_device() const { return device_; }
 
  private:
+  void load(size_t member);
+  Tensor forward();
+
   std::shared_ptr<Device> device_;
   GeneratorSpec spec_;
   std::unique_ptr<Fleet> fleet_;
-  TensorBuffer noise_;
+  std::vector<GeneratorShare> mixture_;
+  TensorBuffer noise_, mixed_;
   LabelBuffer labels_;
   Buffer<uint32_t> numbers_;
   Buffer<uint64_t> iteration_;

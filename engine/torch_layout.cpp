@@ -57,11 +57,11 @@ std::vector<TorchArray> to_torch(const Network& network, std::span<const float> 
 }
 
 void from_torch(const Network& network, const SafetensorsFile& file, std::vector<float>& weights,
-                std::vector<float>& state) {
+                std::vector<float>& state, const std::string& prefix) {
   weights.assign(static_cast<size_t>(network.parameters()), 0.f);
   state.assign(static_cast<size_t>(network.state()), 0.f);
   each_parameter(network, [&](const Network::Step& step, const Parameter& p, size_t offset) {
-    const SafeTensor& tensor = file.at(torch_name(step, p), "F32", torch_shape(p));
+    const SafeTensor& tensor = file.at(prefix + torch_name(step, p), "F32", torch_shape(p));
     float* to = (p.trained() ? weights : state).data() + offset;
     each_element(p, [&](size_t torch, size_t arena) {
       std::memcpy(to + arena, tensor.data + torch * sizeof(float), sizeof(float));

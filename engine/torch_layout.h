@@ -19,8 +19,9 @@ struct TorchArray {
 /// One replica's weights [P] and running statistics [S] as PyTorch keeps them.
 std::vector<TorchArray> to_torch(const Network& network, std::span<const float> weights, std::span<const float> state);
 
-/// The way back, from a file with those names and shapes. Throws Error(kData) naming the array that does not fit.
+/// The way back, from a file with those names, after `prefix`, and shapes. Throws Error(kData) naming the array that
+/// does not fit.
 void from_torch(const Network& network, const SafetensorsFile& file, std::vector<float>& weights,
-                std::vector<float>& state);
+                std::vector<float>& state, const std::string& prefix = "");
 
 }  // namespace agon

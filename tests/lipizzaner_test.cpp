@@ -362,6 +362,45 @@ TEST(Learning, LipizzanerCoversTheRing) {
                             "algorithm.skip_discriminator=0", "algorithm.fitness_batches=1"});
 }
 
+/// Points [count, 2] of a generator or a mixture.
+std::vector<float> points_of(Generator generator, int64_t count) {
+  const Tensor x = generator.sample(std::vector<int32_t>(static_cast<size_t>(count)), 5, RandomStream::kSampling, 0);
+  std::vector<float> points(static_cast<size_t>(x.size_per_replica()));
+  generator.device().download(points.data(), x.data, points.size() * sizeof(float));
+  return points;
+}
+
+TEST(Lipizzaner, ARunMakesTheMixtureThatWasRankedFirst) {
+  const Settings s = grid(kRing, {"world.workers=6", "run.evaluate_every=3", "gan.same_start=false"});
+  Trainer trainer(s, data_of(s));
+  const Summary summary = trainer.run();
+  const int64_t first = summary.scores->ranking.front().holder;
+  const std::vector<GeneratorMixture> mixtures = trainer.algorithm().mixtures();
+  const GeneratorMixture& best =
+      *std::find_if(mixtures.begin(), mixtures.end(), [&](const GeneratorMixture& m) { return m.holder == first; });
+
+  // Each sample is one of the members' own, and each member is asked as often as its weight says.
+  constexpr int64_t kCount = 4000;
+  const std::vector<float> mixed = points_of(trainer.generator(), kCount);
+  std::vector<int64_t> given(best.members.size());
+  for (size_t m = 0; m < given.size(); ++m) {
+    const std::vector<float> own = points_of(Generator(trainer.stage().device(), trainer.stage().game().generator,
+                                                       trainer.algorithm().generator(best.members[m])),
+                                             kCount);
+    for (size_t i = 0; i < own.size(); i += 2) given[m] += own[i] == mixed[i] && own[i + 1] == mixed[i + 1];
+  }
+  EXPECT_EQ(std::accumulate(given.begin(), given.end(), int64_t{0}), kCount);
+  for (size_t m = 0; m < given.size(); ++m)
+    EXPECT_NEAR(static_cast<double>(given[m]) / kCount, best.weights[m], 0.03) << "member " << m;
+
+  // The file holds all of them.
+  const ScratchFolder folder;
+  const std::string path = folder.path() + "/generator.safetensors";
+  trainer.generator().save(path);
+  EXPECT_EQ(points_of(Generator::open(trainer.stage().device(), path), kCount), mixed);
+  EXPECT_EQ(Generator::open(trainer.stage().device(), path).members(), std::ssize(best.members));
+}
+
 TEST(Lipizzaner, RanksTheMixturesOfAllCells) {
   const Settings s = grid(kRing, {"world.workers=6", "run.evaluate_every=3"});
   const Summary summary = train(s);

@@ -126,8 +126,7 @@ std::string score_charts(const std::vector<ReportedRun>& runs, const Axis& over)
       for (const auto& point : series.back().points) any_x |= point.first > 0;
     }
     if (!any_x) continue;
-    html += line_chart(series,
-                       {.title = score.title, .note = score.note, .x_title = over.title, .bytes = over.bytes});
+    html += line_chart(series, {.title = score.title, .note = score.note, .x_title = over.title, .bytes = over.bytes});
   }
   return html;
 }
@@ -285,8 +284,8 @@ std::string grid(const ReportedRun& run) {
   std::vector<std::string> entries(static_cast<size_t>(cells), "<td>–");  // a cell that was lost
   for (size_t rank = 0; rank < ranking.size(); ++rank) {
     const json& cell = ranking[rank];
-    const std::string value = cell.contains("fid") ? significant(cell["fid"].get<double>())
-                                                   : fmt::format("{} modes", cell.value("modes", 0));
+    const std::string value =
+        cell.contains("fid") ? significant(cell["fid"].get<double>()) : fmt::format("{} modes", cell.value("modes", 0));
     entries.at(cell.at("cell").get<size_t>()) =
         fmt::format("<td style=\"background: color-mix(in srgb, var(--c2) {}%, transparent)\">{}<small>{}</small>",
                     75 * (ranking.size() - rank) / ranking.size(), value, cell["cell"].get<int64_t>());
@@ -294,9 +293,10 @@ std::string grid(const ReportedRun& run) {
   std::string html;
   for (int64_t cell = 0; cell < cells; ++cell)
     html += (cell % (cells / rows) == 0 ? "\n<tr>" : "") + entries[static_cast<size_t>(cell)];
-  return fmt::format("<figure><figcaption>{}<span>{}, of each cell's mixture; the better the darker</span></figcaption>"
-                     "<table class=cells>{}</table></figure>\n",
-                     escaped(run.label), ranking.front().contains("fid") ? "Frechet distance" : "modes covered", html);
+  return fmt::format(
+      "<figure><figcaption>{}<span>{}, of each cell's mixture; the better the darker</span></figcaption>"
+      "<table class=cells>{}</table></figure>\n",
+      escaped(run.label), ranking.front().contains("fid") ? "Frechet distance" : "modes covered", html);
 }
 
 std::string section(const std::string& title, const std::string& body) {
