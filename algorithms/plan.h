@@ -23,8 +23,9 @@ struct DataShape {
 ///   memory {kind: bytes} of weights, gradients, moments, activations, data, total
 ///   traffic {per_iteration: {kind: bytes per worker}, per_exchange: {...}, total: {kind: {bytes, messages}}, server,
 ///   worker}
-/// Throws Error as the Trainer would for settings that do not fit.
-nlohmann::json plan(const Settings& settings, const DataShape& data);
+/// Throws Error as the Trainer would for settings that do not fit. With `estimate`, runs of more than 200,000
+/// iterations are not gone through one by one: totals and seconds are then estimates, and so is "estimated" true.
+nlohmann::json plan(const Settings& settings, const DataShape& data, bool estimate = false);
 
 /// The memory of it alone.
 nlohmann::json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const DataShape& data);
