@@ -122,18 +122,48 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
           {"activations", sum.activations}, {"data", resident},           {"total", sum.total() + resident}};
 }
 
-json plan(const Settings& settings, const DataShape& data, bool estimate) {
-  const GamePlan game = make_game_plan(settings, data.sample, data.classes);
+DataShape shape_of(const Dataset& data) {
+  return {.sample = {data.height(), data.width(), data.channels()},
+          .classes = data.classes(),
+          .count = data.count(),
+          .value_bytes = data.is_points() ? 4 : 1};
+}
+
+namespace {
+
+/// What follows from the settings and the shape of the data, if they fit.
+struct Rules {
+  GamePlan game;
+  std::unique_ptr<AlgorithmPlan> algorithm;
+  int64_t iterations;
+  FaultSchedule faults;
+};
+
+Rules rules_of(const Settings& settings, const DataShape& data) {
+  GamePlan game = make_game_plan(settings, data.sample, data.classes);
   const int64_t shard = mean_shard(partition_options(settings), data.count, game.workers);
   if (shard < game.batch)
     fail(Fault::kUsage,
          "algorithm.batch is {}, but each of the {} workers has {} of the {} samples; use fewer workers or a smaller "
          "batch",
          game.batch, game.workers, shard, data.count);
-  const std::unique_ptr<AlgorithmPlan> algorithm =
-      algorithm_kind(settings.text("algorithm.name")).plan(settings, game, static_cast<double>(shard));
+  auto algorithm = algorithm_kind(settings.text("algorithm.name")).plan(settings, game, static_cast<double>(shard));
   const int64_t iterations = iterations_of(settings);
-  const FaultSchedule faults(settings, game.workers, iterations, game.seed);
+  FaultSchedule faults(settings, game.workers, iterations, game.seed);
+  return {std::move(game), std::move(algorithm), iterations, std::move(faults)};
+}
+
+}  // namespace
+
+void check(const Settings& settings, const DataShape& data) { rules_of(settings, data); }
+
+void check(const Settings& settings, const Dataset& train) {
+  const Rules rules = rules_of(settings, shape_of(train));
+  deal(settings, rules.game, train);
+}
+
+json plan(const Settings& settings, const DataShape& data, bool estimate) {
+  const auto [game, algorithm, iterations, faults] = rules_of(settings, data);
   const PlannedTraffic traffic = plan_traffic(*algorithm, faults, iterations, SimulatedClock(game.network), estimate);
   const int64_t tables = game.generator.network->table_parameters();
 

@@ -15,6 +15,13 @@ struct DataShape {
   int64_t value_bytes = 1;  ///< of a pixel; 4 of a point's coordinate
 };
 
+DataShape shape_of(const Dataset& data);
+
+/// Throws Error as the Trainer would for settings that do not fit, as far as they can be known from the data's shape;
+/// with the data also what depends on who gets what.
+void check(const Settings& settings, const DataShape& data);
+void check(const Settings& settings, const Dataset& train);
+
 /// What a run needs and sends, before anything runs:
 ///   parameters {generator, embedding, discriminator}
 ///   flops {generator, discriminator: forward pass of one sample; per_iteration: of everybody; server_per_iteration,
