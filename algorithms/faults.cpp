@@ -65,8 +65,13 @@ FaultSchedule::FaultSchedule(const Settings& settings, int64_t workers, int64_t 
     fail(Fault::kUsage, "world.join leaves no worker to start with; at least one must be there from the beginning");
 
   size_t next = 0;
-  for (int64_t i = 1; i <= iterations; ++i) {
-    if (every == 0 && next >= wanted.size()) break;
+  for (int64_t i = 0;;) {
+    // The next iteration in which something happens: none, if nobody is left and nobody joins.
+    const bool random = every > 0 && !living_now().empty();
+    if (!random && next >= wanted.size()) break;
+    const int64_t chance = random ? (i / every + 1) * every : INT64_MAX;
+    i = next < wanted.size() ? std::min(wanted[next].iteration, chance) : chance;
+    if (i > iterations) break;
     for (; next < wanted.size() && wanted[next].iteration == i; ++next) {
       Event event = wanted[next];
       const bool joins = event.kind == "joined";
@@ -83,7 +88,7 @@ FaultSchedule::FaultSchedule(const Settings& settings, int64_t workers, int64_t 
       alive[static_cast<size_t>(event.worker)] = joins;
       events_.push_back(event);
     }
-    if (every > 0 && i % every == 0)
+    if (i == chance)
       if (const std::vector<int64_t> candidates = living_now(); !candidates.empty()) {
         HostRandom random(seed, RandomStream::kFaults, kServerDraws, static_cast<uint64_t>(i));
         const int64_t worker = candidates[static_cast<size_t>(random.below(static_cast<int64_t>(candidates.size())))];

@@ -53,7 +53,7 @@ std::vector<Settings::Option> network_model_options() {
 
 std::vector<Settings::Option> run_options() {
   std::vector<Settings::Option> options = {
-      {"run.iterations", "50000", "global iterations I: updates of the generator"},
+      {"run.iterations", "50000", "global iterations I: updates of the generator; at most 999999999"},
       {"run.seed", "1", "everything random follows from it"},
       {"run.device", "\"auto\"",
        "auto, cpu, cuda or cuda:K; cuda is, of several processes on a machine, each one's own"},
@@ -117,6 +117,8 @@ std::vector<Settings::Option> run_options() {
   options.push_back({"algorithm.local_steps", "1", "L: discriminator steps per iteration"});
   return options;
 }
+
+int64_t iterations_of(const Settings& settings) { return settings.integer("run.iterations", 1, 999'999'999); }
 
 PartitionOptions partition_options(const Settings& settings) {
   return {.kind = settings.text("data.partition"),

@@ -10,6 +10,9 @@ namespace agon {
 /// Every key that all algorithms share, with defaults and meanings.
 std::vector<Settings::Option> run_options();
 
+/// run.iterations; at most nine digits, as the names of checkpoints have.
+int64_t iterations_of(const Settings& settings);
+
 /// How data.* says that the data are dealt; random as run.seed says.
 PartitionOptions partition_options(const Settings& settings);
 

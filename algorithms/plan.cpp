@@ -1,6 +1,7 @@
 #include "algorithms/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -36,11 +37,28 @@ struct PlannedTraffic {
   /// Of one ordinary iteration, and of the one that moves most, while everybody of the first iteration lives.
   Ledger every_iteration, largest;
   double seconds_simulated = 0;
+  bool estimated = false;
 };
 
+/// Adds `times` the messages of a part of a run.
+void add(Ledger& total, const Ledger& part, double times) {
+  const auto scaled = [&](int64_t count) {
+    return times == 1 ? count : std::llround(static_cast<double>(count) * times);
+  };
+  for (const auto& [key, traffic] : part.entries())
+    total.record(
+        {std::get<0>(key), std::get<1>(key), std::get<2>(key), scaled(traffic.bytes), scaled(traffic.messages)});
+}
+
+/// From one fault to the next iterations are much alike: if only an estimate is wanted, the first of them speak for
+/// all.
 PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule& faults, int64_t iterations,
-                            SimulatedClock clock) {
-  PlannedTraffic traffic;
+                            SimulatedClock clock, bool estimate) {
+  constexpr int64_t kAlwaysExact = 200'000, kCounted = 20'000, kLeast = 100;
+  const std::vector<Event>& events = faults.events();
+  PlannedTraffic traffic{.estimated = estimate && iterations > kAlwaysExact};
+  const int64_t counted =
+      traffic.estimated ? std::max(kLeast, kCounted / (std::ssize(events) + 1)) : iterations;  // of each part
   int64_t most = -1, least = INT64_MAX;
   const auto as_ledger = [](const std::vector<Transfer>& transfers) {
     Ledger ledger;
@@ -49,28 +67,39 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   };
   const std::vector<int64_t> at_start = faults.living(1);
   std::vector<int64_t> living = at_start;
+  double bytes_in_all = 0;
   size_t next = 0;
-  for (int64_t i = 1; i <= iterations && !living.empty(); ++i) {
-    const std::vector<AlgorithmPlan::Phase> phases = algorithm.phases(i, living);
-    clock.advance(phases, i, algorithm.awaited(living));
-    const std::vector<Transfer> transfers = AlgorithmPlan::messages(phases);
-    for (const Transfer& transfer : transfers) traffic.total.record(transfer);
-    const std::vector<Transfer> complete =
-        living == at_start ? transfers : AlgorithmPlan::messages(algorithm.phases(i, at_start));
-    int64_t bytes = 0;
-    for (const Transfer& transfer : complete) bytes += transfer.bytes;
-    if (bytes > most) most = bytes, traffic.largest = as_ledger(complete);
-    if (bytes < least) least = bytes, traffic.every_iteration = as_ledger(complete);
-    const std::vector<Event>& events = faults.events();
-    if (next < events.size() && events[next].iteration == i) {
-      for (; next < events.size() && events[next].iteration == i; ++next)
-        if (events[next].kind == "joined")
-          for (const Transfer& transfer : algorithm.join_messages(events[next].worker, events[next].like))
-            traffic.total.record(transfer);
-      living = faults.living(i + 1);
+  for (int64_t begin = 1; begin <= iterations && !living.empty();) {
+    const int64_t last = next < events.size() ? events[next].iteration : iterations;
+    const int64_t end = std::min(last, begin + counted - 1);
+    const double seconds_before = clock.seconds();
+    Ledger part;
+    for (int64_t i = begin; i <= end; ++i) {
+      const std::vector<AlgorithmPlan::Phase> phases = algorithm.phases(i, living);
+      clock.advance(phases, i, algorithm.awaited(living));
+      const std::vector<Transfer> transfers = AlgorithmPlan::messages(phases);
+      for (const Transfer& transfer : transfers) part.record(transfer);
+      const std::vector<Transfer> complete =
+          living == at_start ? transfers : AlgorithmPlan::messages(algorithm.phases(i, at_start));
+      int64_t bytes = 0;
+      for (const Transfer& transfer : complete) bytes += transfer.bytes;
+      if (bytes > most) most = bytes, traffic.largest = as_ledger(complete);
+      if (bytes < least) least = bytes, traffic.every_iteration = as_ledger(complete);
     }
+    const double times = static_cast<double>(last - begin + 1) / static_cast<double>(end - begin + 1);
+    traffic.seconds_simulated += (times - 1) * (clock.seconds() - seconds_before);
+    bytes_in_all += times * static_cast<double>(part.total().bytes);
+    if (bytes_in_all > 0x1p62)
+      fail(Fault::kUsage, "run.iterations is {}, and such a run sends more bytes than can be counted; give fewer",
+           iterations);
+    add(traffic.total, part, times);
+    for (; next < events.size() && events[next].iteration == last; ++next)
+      if (events[next].kind == "joined")
+        traffic.total.record(algorithm.join_messages(events[next].worker, events[next].like));
+    living = faults.living(last + 1);
+    begin = last + 1;
   }
-  traffic.seconds_simulated = clock.seconds();
+  traffic.seconds_simulated += clock.seconds();
   return traffic;
 }
 
@@ -93,19 +122,49 @@ json plan_memory(const AlgorithmPlan& algorithm, const GamePlan& game, const Dat
           {"activations", sum.activations}, {"data", resident},           {"total", sum.total() + resident}};
 }
 
-json plan(const Settings& settings, const DataShape& data) {
-  const GamePlan game = make_game_plan(settings, data.sample, data.classes);
+DataShape shape_of(const Dataset& data) {
+  return {.sample = {data.height(), data.width(), data.channels()},
+          .classes = data.classes(),
+          .count = data.count(),
+          .value_bytes = data.is_points() ? 4 : 1};
+}
+
+namespace {
+
+/// What follows from the settings and the shape of the data, if they fit.
+struct Rules {
+  GamePlan game;
+  std::unique_ptr<AlgorithmPlan> algorithm;
+  int64_t iterations;
+  FaultSchedule faults;
+};
+
+Rules rules_of(const Settings& settings, const DataShape& data) {
+  GamePlan game = make_game_plan(settings, data.sample, data.classes);
   const int64_t shard = mean_shard(partition_options(settings), data.count, game.workers);
   if (shard < game.batch)
     fail(Fault::kUsage,
          "algorithm.batch is {}, but each of the {} workers has {} of the {} samples; use fewer workers or a smaller "
          "batch",
          game.batch, game.workers, shard, data.count);
-  const std::unique_ptr<AlgorithmPlan> algorithm =
-      algorithm_kind(settings.text("algorithm.name")).plan(settings, game, static_cast<double>(shard));
-  const int64_t iterations = settings.integer("run.iterations", 1);
-  const FaultSchedule faults(settings, game.workers, iterations, game.seed);
-  const PlannedTraffic traffic = plan_traffic(*algorithm, faults, iterations, SimulatedClock(game.network));
+  auto algorithm = algorithm_kind(settings.text("algorithm.name")).plan(settings, game, static_cast<double>(shard));
+  const int64_t iterations = iterations_of(settings);
+  FaultSchedule faults(settings, game.workers, iterations, game.seed);
+  return {std::move(game), std::move(algorithm), iterations, std::move(faults)};
+}
+
+}  // namespace
+
+void check(const Settings& settings, const DataShape& data) { rules_of(settings, data); }
+
+void check(const Settings& settings, const Dataset& train) {
+  const Rules rules = rules_of(settings, shape_of(train));
+  deal(settings, rules.game, train);
+}
+
+json plan(const Settings& settings, const DataShape& data, bool estimate) {
+  const auto [game, algorithm, iterations, faults] = rules_of(settings, data);
+  const PlannedTraffic traffic = plan_traffic(*algorithm, faults, iterations, SimulatedClock(game.network), estimate);
   const int64_t tables = game.generator.network->table_parameters();
 
   json result;
@@ -119,6 +178,7 @@ json plan(const Settings& settings, const DataShape& data) {
   result["flops"] = algorithm->work(faults.living(1), *game.generator.network).to_json();
   result["flops"]["generator"] = game.generator.network->flops();
   result["flops"]["discriminator"] = game.discriminator->flops();
+  if (traffic.estimated) result["estimated"] = true;
   result["seconds_simulated"] = traffic.seconds_simulated;
   result["memory"] = plan_memory(*algorithm, game, data);
 

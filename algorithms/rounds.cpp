@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "algorithms/options.h"
+
 namespace agon {
 
 std::vector<Settings::Option> round_options(const std::string& round_iterations, const std::string& swap_epochs) {
@@ -67,7 +69,7 @@ Fleet at_rest(Stage& stage, std::shared_ptr<const Network> network, FleetOptions
 RoundGans::RoundGans(Stage& stage, const RoundPlan& plan)
     : stage_(stage),
       plan_(plan),
-      last_iteration_(stage.settings().integer("run.iterations", 1)),
+      last_iteration_(iterations_of(stage.settings())),
       gans_(stage, plan.waves() ? std::min(plan.wave(), std::ssize(stage.world().here())) : 0) {
   const GamePlan& game = stage.game();
   if (plan.waves())

@@ -86,6 +86,17 @@ GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t d
   return plan;
 }
 
+Partition deal(const Settings& settings, const GamePlan& game, const Dataset& train) {
+  Partition dealt =
+      partition(train.labels(), train.count(), train.classes(), game.workers, partition_options(settings));
+  if (dealt.smallest() < game.batch)
+    fail(
+        Fault::kUsage,
+        "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
+        game.batch, game.workers, dealt.smallest());
+  return dealt;
+}
+
 std::vector<double> GamePlan::shares_of(const std::vector<int64_t>& list) const {
   std::vector<double> shares;
   for (int64_t worker : list)
@@ -127,13 +138,7 @@ Stage::Stage(const Settings& settings, const DataSource& data, std::shared_ptr<C
                            data.train.classes())) {
   const Dataset& train = data.train;
   if (game_.conditional()) game_.generator.class_names = train.class_names();
-  const Partition dealt =
-      partition(train.labels(), train.count(), train.classes(), game_.workers, partition_options(settings));
-  if (dealt.smallest() < game_.batch)
-    fail(
-        Fault::kUsage,
-        "algorithm.batch is {}, but the smallest of the {} shards has {} samples; use fewer workers or a smaller batch",
-        game_.batch, game_.workers, dealt.smallest());
+  const Partition dealt = deal(settings, game_, train);
   for (const auto& shard : dealt.shards) game_.shard_sizes.push_back(std::ssize(shard));
   world_ =
       std::make_unique<World>(device_, game_.seed, processes, placement_of(settings, game_.workers, processes->size()));

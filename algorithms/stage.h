@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "datasets/dataset.h"
+#include "datasets/partition.h"
 #include "datasets/shards.h"
 #include "engine/generator.h"
 #include "engine/network_model.h"
@@ -34,6 +35,9 @@ struct GamePlan {
 
 /// Checks that generator, discriminator and data fit together. `classes` 0: unlabelled data. Throws Error(kUsage).
 GamePlan make_game_plan(const Settings& settings, const Shape& sample, int64_t classes);
+
+/// Deals the data to the workers. Throws Error(kUsage) when a shard is smaller than a batch.
+Partition deal(const Settings& settings, const GamePlan& game, const Dataset& train);
 
 /// What an algorithm plays on: the settings, the world of workers, their data, and the architectures.
 class Stage {

@@ -44,8 +44,8 @@ nlohmann::json to_json(const std::vector<Event>& events) {
 
 }  // namespace
 
-Settings resolve_settings(const std::string& toml, const std::string& origin,
-                          const std::vector<std::string>& overrides) {
+Settings resolve_settings(const std::string& toml, const std::string& origin, const std::vector<std::string>& overrides,
+                          const std::string& origin_of_overrides) {
   const std::vector<TomlText> texts = with_bases(toml, origin);
   Settings settings;
   settings.declare(run_options());
@@ -59,12 +59,12 @@ Settings resolve_settings(const std::string& toml, const std::string& origin,
       naming.read_toml("algorithm.name = " + to_toml((*found)["name"]), text.origin);
   }
   for (const std::string& assignment : overrides)
-    if (assignment.rfind("algorithm.name", 0) == 0) naming.set(assignment);
+    if (assignment.rfind("algorithm.name", 0) == 0) naming.set(assignment, origin_of_overrides);
   settings.declare(algorithm_kind(naming.text("algorithm.name")).options);
   // Other algorithms' keys are no mistakes: comparisons give them to all (--set algorithm.kappa=2 to FL-GAN, too).
   for (const auto& [name, kind] : algorithm_kinds()) settings.pass_over(kind.options);
   for (const TomlText& text : texts) settings.read_toml(text.text, text.origin);
-  for (const std::string& assignment : overrides) settings.set(assignment);
+  for (const std::string& assignment : overrides) settings.set(assignment, origin_of_overrides);
   return settings;
 }
 
@@ -95,10 +95,10 @@ struct Trainer::Impl {
       : settings(settings),
         data(data),
         stage(settings, data, std::move(processes)),
-        faults(settings, stage.game().workers, settings.integer("run.iterations", 1), stage.game().seed),
+        faults(settings, stage.game().workers, iterations_of(settings), stage.game().seed),
         signature(run_signature(settings, stage, data)),
         algorithm(algorithm_kind(settings.text("algorithm.name")).make(stage)),
-        iterations(settings.integer("run.iterations", 1)),
+        iterations(iterations_of(settings)),
         evaluate_every(settings.integer("run.evaluate_every", 0)),
         log_every(settings.integer("run.log_every", 0)),
         sample_every(settings.integer("run.sample_every", 0)),

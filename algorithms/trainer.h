@@ -17,9 +17,9 @@
 namespace agon {
 
 /// Settings with every key that a run of the algorithm named in `toml` (or by `overrides`) knows, resolved in the order
-/// defaults, TOML text, overrides ("key=value"). `origin` stands in error messages.
-Settings resolve_settings(const std::string& toml, const std::string& origin,
-                          const std::vector<std::string>& overrides);
+/// defaults, TOML text, overrides ("key=value"). The two origins stand in error messages.
+Settings resolve_settings(const std::string& toml, const std::string& origin, const std::vector<std::string>& overrides,
+                          const std::string& origin_of_overrides = "--set");
 
 /// One log step.
 struct LogRecord {

@@ -206,25 +206,25 @@ void Settings::read_toml(std::string_view text, const std::string& origin) {
   }
 }
 
-void Settings::set(std::string_view assignment) {
+void Settings::set(std::string_view assignment, const std::string& origin) {
   const auto equals = assignment.find('=');
   const std::string key = trimmed(assignment.substr(0, equals));
   if (equals == std::string_view::npos || key.empty())
-    fail(Fault::kUsage, "--set expects key=value, found {}", shown(std::string(assignment)));
+    fail(Fault::kUsage, "{} expects key=value, found {}", origin, shown(std::string(assignment)));
   const std::string text = trimmed(assignment.substr(equals + 1));
-  if (!has(key)) return impl_->put(key, text, "--set");  // unknown, or passed over
+  if (!has(key)) return impl_->put(key, text, origin);  // unknown, or passed over
 
   const bool quoted = !text.empty() && (text.front() == '"' || text.front() == '\'');
-  if (impl_->find(key).preset.is_string() && !quoted) return impl_->put(key, text, "--set");
+  if (impl_->find(key).preset.is_string() && !quoted) return impl_->put(key, text, origin);
   json value = text;  // a bare word, unless it is TOML
   try {
-    const json table = parse_toml("value = " + text, "--set " + key);
+    const json table = parse_toml("value = " + text, origin + " " + key);
     if (table.size() == 1) value = table["value"];
   } catch (const Error&) {
     const json& preset = impl_->find(key).preset;
     if (quoted || preset.is_array() || preset.is_object()) throw;
   }
-  impl_->put(key, std::move(value), "--set");
+  impl_->put(key, std::move(value), origin);
 }
 
 void Settings::set_integer(const std::string& key, int64_t value) { impl_->put(key, value, ""); }

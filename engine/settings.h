@@ -40,8 +40,8 @@ class Settings {
 
   /// Takes the values of a TOML text. `origin` (a file name) stands in error messages, with line numbers.
   void read_toml(std::string_view text, const std::string& origin);
-  /// Takes one `key=value` of the command line; the value is TOML, or a bare word for a string.
-  void set(std::string_view assignment);
+  /// Takes one `key=value` of the command line, or of another `origin`; the value is TOML, or a bare word for a string.
+  void set(std::string_view assignment, const std::string& origin = "--set");
   void set_integer(const std::string& key, int64_t value);
   void set_text(const std::string& key, const std::string& value);
 

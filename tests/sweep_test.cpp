@@ -159,6 +159,13 @@ TEST_F(SweepCli, BadInputIsOneSentence) {
   put("words.toml", "base = \"quickstart\"\nseeds = [\"one\"]");
   put("axis.toml", "base = \"quickstart\"\nplot = {x = \"data.skew\", score = \"ms\"}");
   put("key.toml", "base = \"quickstart\"\ngrid = {algorithm.kapa = [1]}");
+  put("twins.toml", "base = \"quickstart\"\ngrid = {data.skew = [1, 20, 1.0]}");
+  put("text-twins.toml", "base = \"quickstart\"\ngrid = {algorithm.kappa = [2, \"2\"]}");
+  put("base-twins.toml", "base = [\"quickstart\", \"quickstart\"]");
+  put("late.toml", "base = \"md-gan-ring-mlp\"\ngrid = {algorithm.kappa = [1, 99]}");
+  put("late-shard.toml",
+      "base = \"md-gan-ring-mlp\"\nset = {data.partition = \"one-class\"}\n"
+      "grid = {world.workers = [8, 7]}");
   put("stranger.toml", "base = \"quickstart\"\n[set_for.quickstar]\nrun.iterations = 3");
   put("value.toml", "base = \"quickstart\"\ngrid = {algorithm.batch = [1, \"ten\"]}");
   std::string hundred = "[0";
@@ -183,7 +190,15 @@ TEST_F(SweepCli, BadInputIsOneSentence) {
            {"agon sweep seeds.toml", 2, {"seeds has 1 twice"}},
            {"agon sweep words.toml", 2, {"seeds is [\"one\"]"}},
            {"agon sweep axis.toml", 2, {"plot.x is \"data.skew\"", "not in its grid"}},
-           {"agon sweep key.toml", 2, {"algorithm.kapa", "did you mean \"algorithm.kappa\"?"}},
+           {"agon sweep key.toml",
+            2,
+            {"run kapa-1_seed-1 of key.toml", "\"algorithm.kapa\" in the sweep", "did you mean \"algorithm.kappa\"?"}},
+           {"agon sweep twins.toml", 2, {"grid.data.skew has 1.0 twice in twins.toml"}},
+           {"agon sweep text-twins.toml", 2, {"grid.algorithm.kappa has \"2\" twice"}},
+           {"agon sweep base-twins.toml", 2, {"base has \"quickstart\" twice"}},
+           {"agon sweep late.toml", 2, {"run kappa-99_seed-1 of late.toml: algorithm.kappa is 99"}},
+           {"agon sweep late.toml --plan", 2, {"run kappa-99_seed-1 of late.toml: algorithm.kappa is 99"}},
+           {"agon sweep late-shard.toml", 2, {"run workers-7_seed-1 of late-shard.toml", "at least 8 workers"}},
            {"agon sweep stranger.toml", 2, {"set_for.quickstar", "did you mean \"quickstart\"?"}},
            {"agon sweep value.toml", 2, {"algorithm.batch is \"ten\""}},
            {"agon sweep huge.toml", 2, {"more than 10000 runs"}},
@@ -198,6 +213,66 @@ TEST_F(SweepCli, BadInputIsOneSentence) {
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
     for (const std::string& words : row.says) EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
   }
+}
+
+TEST_F(SweepCli, ARunThatFailsDoesNotEndTheSweep) {
+  put("diverging.toml", R"(
+    base = "md-gan-ring-mlp"
+    grid = {discriminator.learning_rate = [0.001, 1000.0, 0.002]}
+    [set]
+    run = {iterations = 8, threads = 1, sample_every = 0, evaluate_every = 0, log_every = 1}
+    world.workers = 3
+    gan.loss = "least-squares"
+    discriminator.optimiser = "sgd"
+  )");
+  const fs::path runs = folder_ / "runs/diverging", failed = runs / "learning-rate-1000.0_seed-1";
+  const auto times = [&] {
+    std::vector<fs::file_time_type> list;
+    for (const char* rate : {"0.001", "1000.0", "0.002"})
+      list.push_back(fs::last_write_time(runs / ("learning-rate-" + std::string(rate) + "_seed-1") / "config.toml"));
+    return list;
+  };
+  const auto expect_failure = [&](const std::string& command) {
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.code, 4) << outcome.err;
+    EXPECT_NE(outcome.err.find("agon: 1 of 3 runs failed, which --retry goes on with; run learning-rate-1000.0_seed-1 "
+                               "of diverging.toml: the"),
+              std::string::npos)
+        << outcome.err;
+    EXPECT_NE(outcome.out.find("failed"), std::string::npos) << outcome.out;
+    const auto table = csv("runs/diverging/sweep.csv");
+    ASSERT_EQ(table.size(), 4u);
+    for (size_t row = 1; row < 4; ++row) {
+      EXPECT_EQ(table[row][1], row == 2 ? "0" : "1") << "ended";
+      EXPECT_EQ(table[row][2], row == 2 ? "1" : "0") << "failed";
+    }
+    EXPECT_TRUE(fs::exists(runs / "sweep.html"));
+    EXPECT_TRUE(fs::exists(failed / "failure.txt"));
+  };
+  expect_failure("agon sweep diverging.toml");
+  EXPECT_NE(contents(failed / "failure.txt").find("not a number"), std::string::npos);
+
+  // Given again, it only says the same; a failed run is begun anew when that is asked for, or when it is gone.
+  const auto first = times();
+  expect_failure("agon sweep diverging.toml");
+  EXPECT_EQ(times(), first);
+  expect_failure("agon sweep diverging.toml --retry --quiet");
+  const auto second = times();
+  EXPECT_EQ(second[0], first[0]);
+  EXPECT_GT(second[1], first[1]);
+  fs::remove_all(failed);
+  expect_failure("agon sweep diverging.toml --quiet");
+  EXPECT_EQ(times()[2], first[2]);
+}
+
+TEST_F(SweepCli, KnowsItsRunsWhereverTheDataAre) {
+  ASSERT_EQ(run("mkdir data && agon data synth ring data/points.safetensors").code, 0);
+  put_small();
+  const std::string command = "agon sweep sweep.toml --data points --set run.iterations=2";
+  ASSERT_EQ(run(command).code, 0);
+  const Outcome again = run(command);
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.err.find("run 8 of 8: kappa-log_swap-epochs-0.1_seed-2, done before"), std::string::npos);
 }
 
 TEST_F(SweepCli, ComparesRuns) {

@@ -288,6 +288,38 @@ TEST(Plan, OrdinaryIterationIsOneBeforeTheFaults) {
   EXPECT_LT(crashing["traffic"]["total"]["batches"]["bytes"], calm["traffic"]["total"]["batches"]["bytes"]);
 }
 
+TEST(Plan, OfTheLongestRunIsAnEstimate) {
+  // Faults in long runs, seldom exchanges, random ones; everything that is not random is exact.
+  for (const std::vector<std::string>& overrides : std::vector<std::vector<std::string>>{
+           {"algorithm.kappa=2", "world.crash=[\"50000:1\", \"200000:0\"]", "world.join=[\"180000:1\"]"},
+           {"algorithm.name=ren-serial", "network.straggler_chance=0.1", "world.crash_every=auto"}}) {
+    SCOPED_TRACE(overrides.front());
+    const auto planned = [&](const std::string& iterations, bool estimate) {
+      std::vector<std::string> all = overrides;
+      all.push_back("run.iterations=" + iterations);
+      const Settings s = settings_of(kRing, all);
+      return plan(s, shape_of(data_of(s)), estimate);
+    };
+    const nlohmann::json exact = planned("200001", false), estimate = planned("200001", true);
+    EXPECT_FALSE(exact.contains("estimated"));
+    EXPECT_TRUE(estimate["estimated"]);
+    for (const auto& [kind, total] : exact["traffic"]["total"].items())
+      for (const char* count : {"bytes", "messages"}) {
+        const double wanted = total[count], found = estimate["traffic"]["total"][kind][count];
+        EXPECT_NEAR(found, wanted, 0.01 * wanted) << kind << " " << count;
+      }
+    EXPECT_NEAR(estimate["seconds_simulated"].get<double>(), exact["seconds_simulated"].get<double>(),
+                0.02 * exact["seconds_simulated"].get<double>());
+    EXPECT_EQ(estimate["traffic"]["per_iteration"], exact["traffic"]["per_iteration"]);
+    EXPECT_FALSE(planned("200000", true).contains("estimated"));
+    EXPECT_GT(planned("999999999", true)["seconds_simulated"], exact["seconds_simulated"]);
+  }
+  const Settings s = settings_of(kStrokes, {"run.iterations=999999999", "algorithm.batch=1048576"});
+  DataShape many = shape_of(data_of(s));
+  many.count = int64_t{1} << 40;
+  expect_refused({{"many bytes", [&] { plan(s, many, true); }, "more bytes than can be counted", Fault::kUsage}});
+}
+
 TEST(Faults, EndsWhenNobodyIsLeft) {
   for (const char* name : {"md-gan", "fl-gan", "local", "lipizzaner"}) {
     SCOPED_TRACE(name);
@@ -304,6 +336,19 @@ TEST(Faults, EndsWhenNobodyIsLeft) {
     ASSERT_TRUE(again.resume());
     EXPECT_EQ(again.run().weights_hash, summary.weights_hash);
   }
+}
+
+TEST(Faults, OfLongRunsAreFoundAtOnce) {
+  // The last iteration that there may be; nobody is left after five, and after three again nobody for ever.
+  const int64_t last = 999'999'999;
+  const Settings every = settings_of(kRing, {"world.crash_every=1"});
+  ASSERT_EQ(FaultSchedule(every, 5, last, 3).events().size(), 5u);
+  EXPECT_TRUE(FaultSchedule(every, 5, last, 3).living(6).empty());
+  const Settings listed = settings_of(kRing, {"world.crash_every=400000000", "world.crash=[\"999999998:3\"]"});
+  const std::vector<Event> events = FaultSchedule(listed, 5, last, 1).events();
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_EQ(events[1].iteration, 800'000'000);
+  EXPECT_EQ(events[2].iteration, 999'999'998);
 }
 
 TEST(Faults, WhoJoinsIsACopy) {
@@ -502,6 +547,7 @@ TEST(Training, RefusesWhatDoesNotFit) {
                    "expected 11 (real/fake and 10 classes)", usage},
                   {"L", start(kRing, {"algorithm.local_steps=0"}), "algorithm.local_steps", usage},
                   {"rate", start(kRing, {"generator.learning_rate=1e6"}), "generator.learning_rate", usage},
+                  {"iterations", start(kRing, {"run.iterations=1000000000"}), "expected at most 999999999", usage},
                   {"device", start(kRing, {"run.device=tpu"}), "unknown device", usage}});
 }
 

@@ -69,11 +69,12 @@ void print_plan(const json& plan) {
   print_traffic(traffic, "traffic, an iteration", "per_iteration");
   if (!same("worker") || !same("server")) print_traffic(traffic, "in one with an exchange", "per_exchange");
   print_traffic(traffic, "in the whole run", "total");
-  fmt::print("\n{:<28}{:>14}{:>14}{:>20}\n", "traffic in total", "", "messages", "bytes");
+  fmt::print("\n{:<28}{:>14}{:>17}{:>22}\n", "traffic in total", "", "messages", "bytes");
   for (const auto& [kind, total] : traffic["total"].items())
-    fmt::print("  {:<26}{:>14}{:>14}{:>20}\n", kind, mebibytes(static_cast<double>(integer(total, "bytes"))),
+    fmt::print("  {:<26}{:>14}{:>17}{:>22}\n", kind, mebibytes(static_cast<double>(integer(total, "bytes"))),
                grouped(integer(total, "messages")), grouped(integer(total, "bytes")));
   if (traffic["total"].empty()) fmt::print("  none\n");
+  if (plan.contains("estimated")) fmt::print("\nTotals are estimates: of so long a run only parts are gone through.\n");
 }
 
 }  // namespace
@@ -104,7 +105,7 @@ void add_plan(CLI::App& program) {
     if (!arguments->data.empty()) overrides.push_back("data.path=" + arguments->data);
     const SettingsSource source = settings_source(arguments->source);
     const Settings settings = resolve_settings(source.text, source.origin, overrides);
-    const nlohmann::json result = plan(settings, data_shape(settings));
+    const nlohmann::json result = plan(settings, data_shape(settings), /*estimate=*/true);
     if (arguments->json)
       fmt::print("{}\n", result.dump());
     else

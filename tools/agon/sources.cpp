@@ -116,11 +116,7 @@ std::optional<DataShape> known_shape(const std::string& name) {
 DataShape data_shape(const Settings& settings) {
   const std::string name = settings.text("data.path");
   if (const std::optional<DataShape> known = known_shape(name); known && find_data(name).empty()) return *known;
-  const Dataset data = open_data(settings).train;
-  return {.sample = {data.height(), data.width(), data.channels()},
-          .classes = data.classes(),
-          .count = data.count(),
-          .value_bytes = data.is_points() ? 4 : 1};
+  return shape_of(open_data(settings).train);
 }
 
 Generator open_generator(std::shared_ptr<Device> device, const std::string& path) {

@@ -31,7 +31,7 @@ struct SweepRun {
 ///   score = "ms"
 ///   fails_below = 0.9                    of the first point's score: where that is lost, the line has failed
 struct Sweep {
-  std::string name, about;
+  std::string name, origin, about;
   std::vector<SweepRun> runs;  ///< grid point by grid point, seeds innermost
   std::string x, score;        ///< of the plot; empty without
   double fails_below = 0;
@@ -43,7 +43,7 @@ Sweep read_sweep(const std::string& toml, const std::string& origin, const std::
 /// What came out at one point of the grid: of every score its mean and deviation over the seeds.
 struct SweepPoint {
   std::vector<std::pair<std::string, nlohmann::json>> at;
-  int64_t runs = 0;
+  int64_t runs = 0, failed = 0;  ///< those that ended, which the values are of, and those that did not
   struct Value {
     std::string name;  ///< "ms", "fid", "seconds_training", "bytes"
     double mean = 0, deviation = 0;
@@ -53,7 +53,8 @@ struct SweepPoint {
   const Value* find(const std::string& name) const;
 };
 
-/// Points in the order of the sweep, from the runs' summaries (summary.json), one for each of its runs.
+/// Points in the order of the sweep, from the runs' summaries (summary.json), one for each of its runs; null if it
+/// failed.
 std::vector<SweepPoint> sweep_points(const Sweep& sweep, const std::vector<nlohmann::json>& summaries);
 
 std::string sweep_table(const std::vector<SweepPoint>& points);  ///< for people

@@ -55,16 +55,23 @@ std::string as_name(const std::string& text) {
   return name.substr(0, 60);
 }
 
+/// Two runs of the same would count as two.
+void refuse_twins(const json& values, const std::string& key, const std::string& origin) {
+  for (size_t i = 0; i < values.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (values[i] == values[j] || assigned(values[i]) == assigned(values[j]))
+        fail(Fault::kUsage, "{} has {} twice in {}", key, to_toml(values[i]), origin);
+}
+
 std::vector<int64_t> read_seeds(const json& file, const std::string& origin) {
   std::vector<int64_t> seeds;
   const json given = file.value("seeds", json(1));
   for (const json& seed : given.is_array() ? given : json::array({given})) {
     if (!seed.is_number_integer() || seed.get<int64_t>() < 0)
       fail(Fault::kUsage, "seeds is {} in {}, expected whole numbers from 0", to_toml(given), origin);
-    if (std::find(seeds.begin(), seeds.end(), seed.get<int64_t>()) != seeds.end())
-      fail(Fault::kUsage, "seeds has {} twice in {}", to_toml(seed), origin);
     seeds.push_back(seed.get<int64_t>());
   }
+  refuse_twins(seeds, "seeds", origin);
   if (seeds.empty()) fail(Fault::kUsage, "seeds is empty in {}, expected at least one", origin);
   return seeds;
 }
@@ -78,6 +85,7 @@ std::vector<std::string> read_bases(const json& file, const std::string& origin)
   if (bases.empty() || (given.is_array() && bases.size() != given.size()))
     fail(Fault::kUsage, "{} needs base = \"PRESET\" (or a TOML file, or a list of them), found {}", origin,
          given.is_null() ? "none" : to_toml(given));
+  refuse_twins(bases, "base", origin);
   return bases;
 }
 
@@ -123,7 +131,7 @@ Sweep read_sweep(const std::string& toml, const std::string& origin, const std::
       fail(Fault::kUsage, "unknown key {} in {}; did you mean \"{}\"? A sweep file has {}", toml_key(key), origin,
            nearest(key, known), listed(known));
 
-  Sweep sweep{.name = {}, .about = text_of(file, "about", origin), .runs = {}, .x = {}, .score = {}};
+  Sweep sweep{.name = {}, .origin = origin, .about = text_of(file, "about", origin), .runs = {}, .x = {}, .score = {}};
   read_plot(file, origin, sweep);
   const std::vector<std::string> bases = read_bases(file, origin);
   const std::vector<int64_t> seeds = read_seeds(file, origin);
@@ -134,6 +142,7 @@ Sweep read_sweep(const std::string& toml, const std::string& origin, const std::
     if (key == "run.seed") fail(Fault::kUsage, "run.seed is in the grid of {}; give seeds = [...] instead", origin);
     if (!values.is_array() || values.empty())
       fail(Fault::kUsage, "grid.{} is {} in {}, expected a list of values", key, to_toml(values), origin);
+    refuse_twins(values, "grid." + key, origin);
     count *= values.size();
     if (count > kMostRuns)
       fail(Fault::kUsage, "{} asks for more than {} runs; make its grid smaller", origin, kMostRuns);

@@ -77,7 +77,8 @@ std::vector<SweepPoint> sweep_points(const Sweep& sweep, const std::vector<json>
       points.push_back({.at = sweep.runs[i].at, .values = {}});
       values.emplace_back();
     }
-    ++points.back().runs;
+    ++(summaries[i].is_null() ? points.back().failed : points.back().runs);
+    if (summaries[i].is_null()) continue;
     for (const auto& [name, value] : values_of(summaries[i])) values.back()[name].push_back(value);
   }
   for (size_t p = 0; p < points.size(); ++p) {
@@ -101,12 +102,15 @@ std::string sweep_table(const std::vector<SweepPoint>& points) {
   std::vector<std::vector<std::string>> rows(1);
   for (const auto& [key, value] : points.front().at) rows[0].push_back(key);
   rows[0].push_back("runs");
+  const bool failures = std::any_of(points.begin(), points.end(), [](const auto& point) { return point.failed > 0; });
+  if (failures) rows[0].push_back("failed");
   const std::vector<std::string> names = value_names(points);
   rows[0].insert(rows[0].end(), names.begin(), names.end());
   for (const SweepPoint& point : points) {
     rows.emplace_back();
     for (const auto& [key, value] : point.at) rows.back().push_back(shown(value));
     rows.back().push_back(std::to_string(point.runs));
+    if (failures) rows.back().push_back(std::to_string(point.failed));
     for (const std::string& name : names) {
       const SweepPoint::Value* value = point.find(name);
       const auto cell = [&](double number) { return shown_cost(name, number); };
@@ -120,12 +124,12 @@ std::string sweep_csv(const std::vector<SweepPoint>& points) {
   const std::vector<std::string> names = value_names(points);
   std::string csv;
   for (const auto& [key, value] : points.front().at) csv += csv_field(key) + ",";
-  csv += "runs";
+  csv += "runs,failed";
   for (const std::string& name : names) csv += fmt::format(",{0},{0}_deviation", name);
   for (const SweepPoint& point : points) {
     csv += "\n";
     for (const auto& [key, value] : point.at) csv += csv_field(shown(value)) + ",";
-    csv += std::to_string(point.runs);
+    csv += fmt::format("{},{}", point.runs, point.failed);
     for (const std::string& name : names) {
       const SweepPoint::Value* value = point.find(name);
       csv += value ? fmt::format(",{},{}", value->mean, value->deviation) : ",,";
@@ -137,7 +141,7 @@ std::string sweep_csv(const std::vector<SweepPoint>& points) {
 json sweep_json(const std::vector<SweepPoint>& points) {
   json list = json::array();
   for (const SweepPoint& point : points) {
-    json entry = {{"runs", point.runs}, {"at", json::object()}};
+    json entry = {{"runs", point.runs}, {"failed", point.failed}, {"at", json::object()}};
     for (const auto& [key, value] : point.at) entry["at"][key] = value;
     for (const auto& value : point.values) entry[value.name] = {{"mean", value.mean}, {"deviation", value.deviation}};
     list.push_back(std::move(entry));
