@@ -38,8 +38,9 @@ void resume(Trainer& trainer, const std::string& folder, bool speaks) {
   const int64_t iterations = trainer.settings().integer("run.iterations");
   if (trainer.resume()) {
     if (trainer.iteration() > iterations)
-      fail(Fault::kUsage, "the run in {} is at iteration {} already, but run.iterations is {}; give more to go on",
-           folder, trainer.iteration(), iterations);
+      fail(Fault::kUsage,
+           "the run in {} is at iteration {} already, but run.iterations is {}; give more with --iterations", folder,
+           trainer.iteration(), iterations);
     return;
   }
   if (holds_results(folder))
