@@ -52,6 +52,7 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon data convet a b c", 2, {"did you mean \"convert\"?"}},
       {"agon data convert mnits a b.safetensors", 2, {"mnits", "mnist"}},
       {"agon data convert mnist nowhere b.safetensors", 3, {"nowhere"}},
+      {"agon data synth ring nowhere/b.safetensors --count 9", 4, {"there is no folder nowhere", "make it"}},
       {"agon data info corrupt.safetensors", 3, {"corrupt.safetensors"}},
       {"agon data split strokes", 2, {"a folder", "--preview"}},
       {"agon data split ring --preview --partition dirichet", 2, {"dirichet", "\"dirichlet\""}},
