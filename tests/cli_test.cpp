@@ -32,6 +32,8 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon train md-gan-ring-mlp --set algorithm.batch=6000", 2, {"algorithm.batch is 6000", "5000"}},
       {"agon train md-gan-ring-mlp --set algorithm.name=md-gun", 2, {"md-gun", "md-gan"}},
       {"agon train md-gan-ring-mlp --set run.device=cuda:99", 2, {"cuda:99"}},
+      {"agon train md-gan-ring-mlp --set run.device=cudax", 2, {"unknown device \"cudax\""}},
+      {"agon train md-gan-ring-mlp --device cuda/../x", 2, {"unknown device \"cuda/../x\""}},
       {"agon train md-gan-ring-mlp --seed one", 2, {"run.seed is \"one\""}},
       {"agon train md-gan-ring-mlp --iterations 0", 2, {"run.iterations is 0", "at least 1"}},
       {"agon train md-gan-mnist-mlp --data ring", 2, {"2 features", "28x28"}},
