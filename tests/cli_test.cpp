@@ -14,6 +14,7 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
     std::vector<std::string> says;
   };
   std::ofstream(folder_ / "bad.toml") << "[algorithm]\nname = \"md-gan\"\nbatch = \"ten\"\n";
+  std::ofstream(folder_ / "about.toml") << "about = 3\n";
   std::ofstream(folder_ / "torn.toml") << "[algorithm\nname = 1";
   std::ofstream(folder_ / "corrupt.safetensors") << "not a data set at all";
   std::ofstream(folder_ / "file") << "x";
@@ -35,6 +36,8 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon train md-gan-ring-mlp --set run.device=cudax", 2, {"unknown device \"cudax\""}},
       {"agon train md-gan-ring-mlp --device cuda/../x", 2, {"unknown device \"cuda/../x\""}},
       {"agon train md-gan-ring-mlp --seed one", 2, {"run.seed is \"one\""}},
+      {"agon train about.toml", 2, {"about is 3, expected a text", "about.toml line 1"}},
+      {"agon plan ren-serial-ring-mlp --set algorithm.model_bits=20", 2, {"algorithm.model_bits is 20", "32 or 16"}},
       {"agon train md-gan-ring-mlp --iterations 0", 2, {"run.iterations is 0", "at least 1"}},
       {"agon train md-gan-mnist-mlp --data ring", 2, {"2 features", "28x28"}},
       {"agon train md-gan-ring-mlp --out file", 2, {"file"}},
