@@ -117,6 +117,8 @@ const void* open_plugin(const std::string& kind, const char* entry_name, std::st
   return plugin;
 }
 
+std::string cpu_libraries() { return cpu::libraries(); }
+
 int own_device(int devices) {
   // torchrun under SLURM sets the last two, and only the first of them is about its own processes.
   for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "LOCAL_RANK", "SLURM_LOCALID"})

@@ -91,6 +91,9 @@ TEST_F(Cli, HelpAndListsGoToStdout) {
     EXPECT_EQ(outcome.err, "");
     EXPECT_GT(outcome.out.size(), 5u);
   }
+  const std::string info = run("agon info").out;
+  for (const char* part : {"back ends\n  cpu                   oneDNN ", "\n  nccl ", "\n  mpi "})
+    EXPECT_NE(info.find(part), std::string::npos) << info;
   // Who would get what, without a file being written.
   const std::string table = run("agon data split ring --preview --partition one-class --workers 20").out;
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 21) << table;
