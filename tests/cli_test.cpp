@@ -36,6 +36,9 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon train md-gan-ring-mlp --set run.device=cudax", 2, {"unknown device \"cudax\""}},
       {"agon train md-gan-ring-mlp --device cuda/../x", 2, {"unknown device \"cuda/../x\""}},
       {"agon train md-gan-ring-mlp --seed one", 2, {"run.seed is \"one\""}},
+      {"agon train md-gan-ring-mlp --seed", 2, {"--seed expects a value, found none"}},
+      {"agon train md-gan-ring-mlp --iterations 1 --seed ''", 2, {"--seed is empty, expected a value"}},
+      {"agon train md-gan-ring-mlp --iterations 1 --data ''", 2, {"--data is empty, expected a value"}},
       {"agon train about.toml", 2, {"about is 3, expected a text", "about.toml line 1"}},
       {"agon plan ren-serial-ring-mlp --set algorithm.model_bits=20", 2, {"algorithm.model_bits is 20", "32 or 16"}},
       {"agon train md-gan-ring-mlp --iterations 0", 2, {"run.iterations is 0", "at least 1"}},
@@ -52,12 +55,17 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon sample nowhere --count 3 --out x.png", 3, {"nowhere"}},
       {"agon sample corrupt.safetensors --count 3 --out x.png", 3, {"corrupt.safetensors"}},
       {"agon sample file --count 3 --out x.gif", 2, {".png or .safetensors"}},
+      {"agon sample file --count 3 --out x.png --seed -1", 2, {"--seed is -1, expected at least 0"}},
+      {"agon eval file --data ring --samples 0", 2, {"--samples is 0, expected at least 2"}},
       {"agon eval corrupt.safetensors --data ring", 3, {"corrupt.safetensors"}},
       {"agon scorer --data ring --out s.safetensors", 2, {}},
       {"agon data convet a b c", 2, {"did you mean \"convert\"?"}},
       {"agon data convert mnits a b.safetensors", 2, {"mnits", "mnist"}},
       {"agon data convert mnist nowhere b.safetensors", 3, {"nowhere"}},
+      {"agon data convert celeba foreign b.safetensors --size -5", 2, {"--size is -5, expected at least 1"}},
+      {"agon data synth ring b.safetensors --count 0", 2, {"--count is 0, expected at least 1"}},
       {"agon data synth ring nowhere/b.safetensors --count 9", 4, {"there is no folder nowhere", "make it"}},
+      {"agon launch --ranks 5000 --over tcp --print -- train quickstart", 2, {"--ranks is 5000", "1 to 4096"}},
       {"agon data info corrupt.safetensors", 3, {"corrupt.safetensors"}},
       {"agon data split strokes", 2, {"a folder", "--preview"}},
       {"agon data split ring --preview --partition dirichet", 2, {"dirichet", "\"dirichlet\""}},
@@ -178,6 +186,7 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
   EXPECT_NE(run("agon data info points.safetensors").out.find("500"), std::string::npos);
   const Outcome eval = run("agon eval again --data ring --samples 300 --json");
   EXPECT_EQ(json::parse(eval.last_line())["samples"], 300) << eval.err;
+  EXPECT_EQ(run("agon eval again --data ring --samples 300").out.rfind("300 samples\n", 0), 0u);
   EXPECT_EQ(run("agon report runs/md-gan-ring-mlp-4 again --out r.html").code, 0);
   const std::string page = contents(folder_ / "r.html");
   EXPECT_EQ(page.rfind("<!doctype html>", 0), 0u);

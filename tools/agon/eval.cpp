@@ -10,6 +10,7 @@
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
+#include "tools/agon/numbers.h"
 #include "tools/agon/progress.h"
 #include "tools/agon/sources.h"
 
@@ -28,7 +29,7 @@ Settings score_settings(const EvalArguments& arguments) {
   settings.declare({{"data.path", "\"\"", "the real data"}, {"run.seed", "1", "seed"}});
   settings.declare(evaluation_options());
   settings.set_text("data.path", arguments.data);
-  settings.set_integer("run.seed", static_cast<int64_t>(arguments.seed & INT64_MAX));
+  settings.set_integer("run.seed", static_cast<int64_t>(arguments.seed));
   if (arguments.samples != 0) settings.set_integer("score.samples", arguments.samples);
   if (!arguments.scorer.empty()) settings.set_text("score.scorer", arguments.scorer);
   if (arguments.extended) settings.set("score.extended=true");
@@ -39,8 +40,11 @@ void print_scores(const Scores& scores) {
   const auto row = [](const char* name, const auto& value, const char* meaning) {
     if (value) fmt::print("  {:<16}{:>12}   {}\n", name, significant(static_cast<double>(*value)), meaning);
   };
-  fmt::print("{} samples against {} real ones ({})\n", grouped(scores.samples), grouped(scores.real_samples),
-             scores.split);
+  if (scores.real_samples > 0)
+    fmt::print("{} samples against {} real ones ({})\n", grouped(scores.samples), grouped(scores.real_samples),
+               scores.split);
+  else if (scores.samples > 0)
+    fmt::print("{} samples\n", grouped(scores.samples));
   if (!scores.scorer.empty())
     fmt::print("scorer trained on {}, {} of the test pictures recognised, {}\n", scores.scorer,
                scores.scorer_accuracy ? fmt::format("{:.2f}%", 100 * *scores.scorer_accuracy) : "an unknown share",
@@ -95,10 +99,10 @@ void add_eval(CLI::App& program) {
       ->add_option("--scorer", arguments->scorer,
                    "A file of `agon scorer` (default: trained once for the data, and cached)")
       ->type_name("FILE");
-  command->add_option("--samples", arguments->samples, "How many samples (default 500, as in the papers)")
+  add_number(*command, "--samples", arguments->samples, 2, "How many samples (default 500, as in the papers)")
       ->type_name("N");
   command->add_flag("--extended", arguments->extended, "Also KID, precision, recall, density, coverage");
-  command->add_option("--seed", arguments->seed, "Of the noise")->type_name("S");
+  add_seed(*command, arguments->seed, "Of the noise");
   command->add_option("--device", arguments->device, "auto, cpu, cuda or cuda:K")->type_name("DEVICE");
   command->add_flag("--json", arguments->json, "As JSON on one line");
   command->footer(

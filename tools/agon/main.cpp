@@ -66,9 +66,23 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error, const
   }
   if (!extra.empty())
     return fmt::format("{} does not know what to do with \"{}\"; see {} --help", path, extra.front(), path);
+  if (const auto* mismatch = dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {  // "--seed: 1 required S missing"
+    const std::string text = mismatch->what();
+    return fmt::format("{}: {} expects a value, found none; see {} --help", path, text.substr(0, text.find(':')), path);
+  }
   std::string reason = error.what();
   std::replace(reason.begin(), reason.end(), '\n', ' ');
   return fmt::format("{}: {}; see {} --help", path, reason, path);
+}
+
+/// A variable that a script forgot to set is not to become a default.
+void refuse_empty_values(CLI::App& command) {
+  for (CLI::Option* option : command.get_options())
+    option->check([name = option->get_name()](const std::string& value) {
+      if (value.empty()) fail(Fault::kUsage, "{} is empty, expected a value", name);
+      return std::string();
+    });
+  for (CLI::App* below : command.get_subcommands([](const CLI::App*) { return true; })) refuse_empty_values(*below);
 }
 
 int run(int count, char** values) {
@@ -84,6 +98,7 @@ int run(int count, char** values) {
   for (const auto add : {add_train, add_plan, add_sample, add_eval, add_scorer, add_data, add_presets, add_report,
                          add_sweep, add_compare, add_launch, add_info})
     add(program);
+  refuse_empty_values(program);
   const std::vector<std::string> arguments(values + 1, values + count);
   if (arguments.empty()) {
     fmt::print("{}", program.help());
