@@ -89,6 +89,21 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "foreign"), fs::directory_iterator{}), 1);
 }
 
+/// What a command ends with when it could not do its work: one sentence with these words.
+void expect_sentence(const Outcome& outcome, int code, const std::string& words) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
+}
+
+TEST_F(Cli, ResultsThatCannotBePrintedAreAFailure) {
+  for (const std::string command : {"agon presets", "agon presets md-gan-ring-mlp", "agon data info ring"})
+    expect_sentence(run(command + " > /dev/full"), 4, "cannot be printed: No space left");
+  expect_sentence(run("agon train " + kSmall + "--iterations 2 --quiet --json --out full > /dev/full"), 4,
+                  "cannot be printed: No space left");
+  EXPECT_TRUE(fs::exists(folder_ / "full/summary.json"));
+}
+
 TEST_F(Cli, HelpAndListsGoToStdout) {
   for (const char* command :
        {"agon", "agon --help", "agon train --help", "agon data convert --help", "agon --version", "agon info",
@@ -410,6 +425,8 @@ void expect_whole(const fs::path& folder) {
 }
 
 TEST_F(Cli, AFileThatMayNotGrowIsASentenceAndNothingHalfWritten) {
+  expect_sentence(run("ulimit -f 20 && agon data synth ring ring.safetensors"), 4, "cannot write ring.safetensors");
+  EXPECT_FALSE(fs::exists(folder_ / ".ring.safetensors.partial"));
   // The limit (in blocks of 512 bytes) admits settings and metrics, but no checkpoint of this size.
   const std::string big =
       "md-gan-ring-mlp --iterations 40 --set run.checkpoint_every=10 --set run.evaluate_every=0 --set "

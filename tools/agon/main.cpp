@@ -7,12 +7,16 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -113,6 +117,24 @@ int run(int count, char** values) {
   }
 }
 
+/// As run(); results that do not get to where stdout leads are lost, and that is a failure.
+int run_and_print(int count, char** values) {
+  const auto lost = [](int error) {
+    fail(Fault::kRun, "the results cannot be printed: {}; send stdout to a place that takes them",
+         std::strerror(error));
+  };
+  int code = 0;
+  try {
+    code = run(count, values);
+  } catch (const std::system_error& error) {  // of fmt::print
+    if (!std::ferror(stdout)) throw;
+    lost(error.code().value());
+  }
+  if (std::fflush(stdout) != 0) lost(errno);
+  if (std::ferror(stdout)) lost(EIO);
+  return code;
+}
+
 /// Tells `agon launch`, which hears nothing from mpirun, what became of the run. The first word counts; false if it was
 /// another's.
 bool report(int exit_code) {
@@ -137,7 +159,8 @@ int leave(int exit_code, const std::string& sentence, bool all_know = false) {
   std::signal(SIGTERM, SIG_DFL);  // the first process may be ending this one already
   if (!processes->speaks()) std::this_thread::sleep_for(std::chrono::seconds(all_know ? 3 : 10));
   const bool first_word = report(exit_code);
-  if (processes->speaks() || (first_word && !all_know)) fmt::print(stderr, "agon: {}\n", sentence);
+  // Not by fmt::print, which throws where stderr takes nothing.
+  if (processes->speaks() || (first_word && !all_know)) std::fputs(("agon: " + sentence + "\n").c_str(), stderr);
   if (processes->size() > 1) processes->abandon(exit_code);
   return exit_code;
 }
@@ -146,12 +169,13 @@ int leave(int exit_code, const std::string& sentence, bool all_know = false) {
 }  // namespace agon::cli
 
 int main(int count, char** values) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
   // Progress and warnings go to stderr: stdout is for results.
   spdlog::set_default_logger(spdlog::stderr_color_mt("agon"));
   spdlog::set_pattern("agon: %v");
   try {
     if (agon::communicator()->rank() != 0) spdlog::set_level(spdlog::level::off);  // the first process speaks for all
-    const int code = agon::cli::run(count, values);
+    const int code = agon::cli::run_and_print(count, values);
     if (agon::communicator()->rank() == 0) agon::cli::report(code);
     if (code == 0) agon::communicator()->part();
     return code;

@@ -61,7 +61,6 @@ void catch_signals() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
 }
 
 bool stop_was_requested() { return stop_requested(); }
