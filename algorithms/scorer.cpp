@@ -9,6 +9,7 @@
 #include "engine/checksum.h"
 #include "engine/random.h"
 #include "engine/safetensors.h"
+#include "engine/text.h"
 #include "engine/torch_layout.h"
 #include "kernels/error.h"
 
@@ -266,7 +267,7 @@ Scorer train_scorer(std::shared_ptr<Device> device, const DataSource& data, cons
   check_teachable(train);
   ScorerCard card{.input = {train.height(), train.width(), train.channels()},
                   .classes = train.classes(),
-                  .source = train.name(),
+                  .source = utf8_text(train.name()),
                   .checksum = train.checksum()};
   card.layers = scorer_layers(card.input, card.classes).dump();
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/text.h"
 #include "kernels/error.h"
 
 namespace agon {
@@ -56,10 +57,7 @@ void add_description(SafetensorsWriter& writer, const std::string& source, const
   writer.metadata("format", kFormat);
   writer.metadata("source", source);
   writer.metadata("split", split);
-  // Names from file systems may not be UTF-8, which JSON is.
-  if (!class_names.empty())
-    writer.metadata("class_names",
-                    nlohmann::json(class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (!class_names.empty()) writer.metadata("class_names", json_text(class_names));
 }
 
 }  // namespace

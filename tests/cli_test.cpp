@@ -2,6 +2,7 @@
 // kill -9 and full disks.
 #include <sys/mount.h>
 
+#include "engine/image.h"
 #include "tests/command_line.h"
 
 namespace agon::command_line {
@@ -102,6 +103,33 @@ TEST_F(Cli, ResultsThatCannotBePrintedAreAFailure) {
   expect_sentence(run("agon train " + kSmall + "--iterations 2 --quiet --json --out full > /dev/full"), 4,
                   "cannot be printed: No space left");
   EXPECT_TRUE(fs::exists(folder_ / "full/summary.json"));
+}
+
+/// Labelled pictures of 28x28 in two classes; the second one's name is no UTF-8.
+void put_pictures(const fs::path& folder) {
+  for (const char* name : {"a", "b\xff"}) {
+    fs::create_directories(folder / name);
+    for (int i = 0; i < 20; ++i) {
+      const std::vector<uint8_t> pixels(28 * 28, static_cast<uint8_t>(10 * i + name[0]));
+      write_png(folder / name / (std::to_string(i) + ".png"), pixels.data(), 28, 28, 1);
+    }
+  }
+}
+
+TEST_F(Cli, NamesNeedNotBeUtf8) {
+  put_pictures(folder_ / "p\xff");
+  fs::create_symlink("p\xff", folder_ / "pictures");
+  const std::string small = "--set run.threads=1 --set world.workers=2 --set run.evaluate_every=0 --quiet --json ";
+  const Outcome trained = run("agon train md-gan-mnist-mlp --data pictures --iterations 2 --out 'r\xff' " + small);
+  EXPECT_EQ(trained.code, 0) << trained.err;
+  const Outcome scorer = run("agon scorer --data 'p\xff' --out 's\xff.safetensors' --epochs 1 --quiet --json");
+  EXPECT_EQ(scorer.code, 0) << scorer.err;
+  EXPECT_EQ(json::parse(scorer.last_line())["classes"], 2);
+  EXPECT_EQ(run("agon sample 'r\xff' --count 2 --labels 1 --out s.png").code, 0);
+  expect_sentence(run("agon sample 'r\xff' --count 2 --labels 1x --out s.png"), 2, "--labels is 1x, expected cycle");
+  const Outcome compared = run("agon compare --json 'r\xff'");
+  EXPECT_EQ(compared.code, 0) << compared.err;
+  EXPECT_EQ(json::parse(compared.last_line())[0]["run"], "r\xef\xbf\xbd");
 }
 
 TEST_F(Cli, HelpAndListsGoToStdout) {

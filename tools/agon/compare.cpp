@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "algorithms/run_folder.h"
+#include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/costs.h"
@@ -82,7 +83,7 @@ void compare(const std::vector<std::string>& paths, bool as_json) {
       }
       for (const auto& [name, row] : values) list.back()[name] = row[i];
     }
-    fmt::print("{}\n", list.dump());
+    fmt::print("{}\n", json_text(list));
     return;
   }
   std::vector<std::vector<std::string>> rows{{""}};

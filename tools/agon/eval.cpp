@@ -7,7 +7,7 @@
 #include "algorithms/run_folder.h"
 #include "datasets/dataset.h"
 #include "engine/safetensors.h"
-#include "kernels/error.h"
+#include "engine/text.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
 #include "tools/agon/numbers.h"

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
-#include "kernels/error.h"
+#include "engine/text.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
 #include "tools/agon/numbers.h"
@@ -52,7 +52,7 @@ void add_scorer(CLI::App& program) {
       const nlohmann::json result = {{"accuracy", card.accuracy},   {"tested", card.tested},
                                      {"tested_on", card.tested_on}, {"classes", card.classes},
                                      {"hash", scorer.hash()},       {"file", arguments->out}};
-      fmt::print("{}\n", result.dump());
+      fmt::print("{}\n", json_text(result));
     } else {
       fmt::print("{:.2f}% of {} {} pictures recognised; {} classes, weights {}; written to {}\n", 100 * card.accuracy,
                  grouped(card.tested), card.tested_on, card.classes, scorer.hash(), arguments->out);

@@ -9,6 +9,7 @@
 #include "algorithms/presets.h"
 #include "datasets/synthetic.h"
 #include "engine/files.h"
+#include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/sources.h"
@@ -107,7 +108,7 @@ void sweep(SweepArguments arguments) {
   write_atomically(arguments.out + "/sweep.html", sweep_page(sweep, points));
   if (!arguments.quiet) fmt::print(stderr, "written {0}/sweep.csv and {0}/sweep.html\n", arguments.out);
   if (arguments.json) {
-    fmt::print("{}\n", json{{"points", sweep_json(points)}, {"failures", failure_points(sweep, points)}}.dump());
+    fmt::print("{}\n", json_text({{"points", sweep_json(points)}, {"failures", failure_points(sweep, points)}}));
     return;
   }
   fmt::print("{}", sweep_table(points));

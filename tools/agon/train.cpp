@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/comm/communicator.h"
+#include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/sources.h"
@@ -78,7 +79,7 @@ void train(TrainArguments arguments) {
     else
       fmt::print(stderr, "written to {}\n", arguments.out);
   }
-  if (arguments.json) fmt::print("{}\n", summary.to_json().dump());
+  if (arguments.json) fmt::print("{}\n", json_text(summary.to_json()));
 }
 
 }  // namespace
