@@ -90,6 +90,36 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "foreign"), fs::directory_iterator{}), 1);
 }
 
+TEST_F(Cli, RunFoldersThatHoldOtherThingsAreNamed) {
+  struct Row {
+    std::string summary, line;  // of metrics.jsonl
+    std::vector<std::string> says;
+  };
+  const std::vector<Row> rows = {
+      {"{\"iterations\": \"x\"}", "", {"broken/summary.json", "iterations is \"x\", expected an integer"}},
+      {"{\"interrupted\": \"yes\"}", "", {"broken/summary.json", "interrupted is \"yes\", expected true or false"}},
+      {"{\"traffic\": {\"batches\": 3}}", "", {"broken/summary.json", "batches is 3, expected an object"}},
+      {"{\"seconds_training\": null}", "", {"broken/summary.json", "seconds_training is null, expected a number"}},
+      {"{}", "{\"iteration\": 5, \"kind\": 7}", {"broken/metrics.jsonl", "iteration 5", "kind is 7, expected a text"}},
+      {"{}", "{\"iteration\": 5, \"samples\": \"many\"}", {"broken/metrics.jsonl", "samples is \"many\""}},
+      {"{}", "{\"iteration\": 5, \"worker\": \"x\"}", {"broken/metrics.jsonl", "worker is \"x\""}},
+  };
+  fs::create_directory(folder_ / "broken");
+  std::ofstream(folder_ / "broken/config.toml") << "";
+  for (const Row& row : rows) {
+    std::ofstream(folder_ / "broken/summary.json") << row.summary;
+    std::ofstream(folder_ / "broken/metrics.jsonl") << row.line << "\n";
+    std::vector<std::string> commands = {"agon report broken --out r.html", "agon compare broken"};
+    if (row.line.empty()) commands.emplace_back("agon train --resume --out broken");
+    for (const std::string& command : commands) {
+      SCOPED_TRACE(command + " of " + row.summary + row.line);
+      const Outcome outcome = run(command);
+      EXPECT_EQ(outcome.code, 3) << outcome.err;
+      for (const std::string& words : row.says) EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
+    }
+  }
+}
+
 /// What a command ends with when it could not do its work: one sentence with these words.
 void expect_sentence(const Outcome& outcome, int code, const std::string& words) {
   EXPECT_EQ(outcome.code, code) << outcome.err;

@@ -9,6 +9,7 @@
 #include "tools/agon/commands.h"
 #include "tools/agon/costs.h"
 #include "tools/agon/format.h"
+#include "tools/agon/record.h"
 #include "tools/agon/report_page.h"
 #include "tools/agon/sources.h"
 
@@ -23,7 +24,7 @@ struct ComparedRun {
 };
 
 ComparedRun read_compared(const std::string& path) {
-  const RunRecord record = read_run(path);
+  const RunRecord record = read_record(path);
   if (!record.summary) fail(Fault::kData, "{} holds no summary.json: the run has not ended yet", path);
   return {path, settings_of_run(path).to_json(), *record.summary};
 }

@@ -12,6 +12,7 @@
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
+#include "tools/agon/record.h"
 #include "tools/agon/sources.h"
 #include "tools/agon/training.h"
 
@@ -55,6 +56,7 @@ class SharedData {
 
 /// The summary of a run that has ended already; nothing for one that has not.
 std::optional<json> finished_summary(const std::string& folder, const Settings& settings) {
+  check_summary(folder);
   if (folder_state(folder) == FolderState::kEmpty) return std::nullopt;
   if (folder_state(folder) == FolderState::kForeign)
     fail(Fault::kUsage, "{} holds other things than a run; give the sweep another folder with --out", folder);
@@ -62,7 +64,7 @@ std::optional<json> finished_summary(const std::string& folder, const Settings& 
     fail(Fault::kUsage, "{} holds a run of other settings than the sweep now asks for; give another folder with --out",
          folder);
   if (folder_state(folder) != FolderState::kFinished) return std::nullopt;
-  return json::parse(read_text(folder + "/summary.json"));
+  return read_summary(folder);
 }
 
 void sweep(SweepArguments arguments) {
