@@ -346,6 +346,10 @@ Trainer::~Trainer() = default;
 
 void Trainer::set_checkpoint_folder(const std::string& folder) { impl_->checkpoint_folder = folder; }
 void Trainer::watch_scorer(ScorerWatch watch) { impl_->scorer_watch = std::move(watch); }
+void Trainer::open_named_scorer() {
+  const std::string choice = impl_->settings.text("score.scorer");
+  if (impl_->evaluate_every > 0 && impl_->world().serves() && choice != "auto" && choice != "none") impl_->judge();
+}
 void Trainer::observe(std::shared_ptr<Observer> observer) { impl_->observers.push_back(std::move(observer)); }
 
 bool Trainer::resume() {

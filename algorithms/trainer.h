@@ -91,6 +91,9 @@ class Trainer {
   /// Goes back to this checkpoint. Throws Error(kData), too, when it is damaged.
   void resume_from(const std::string& checkpoint);
 
+  /// Opens the scorer's file that score.scorer names, if the run will be scored, so that a wrong one is found before
+  /// anything is trained. Without, that waits for the first evaluation. Throws as Evaluator does.
+  void open_named_scorer();
   /// Sees a scorer being trained, when the first evaluation needs one.
   void watch_scorer(ScorerWatch watch);
   void observe(std::shared_ptr<Observer> observer);

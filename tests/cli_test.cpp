@@ -146,6 +146,19 @@ void put_pictures(const fs::path& folder) {
   }
 }
 
+TEST_F(Cli, NothingIsTrainedInVain) {
+  put_pictures(folder_ / "pictures");
+  ASSERT_EQ(run("agon data synth ring points.safetensors --count 9").code, 0);
+  const std::string train =
+      "agon train md-gan-mnist-mlp --data pictures --set world.workers=2 --iterations 2 --out run ";
+  expect_sentence(run(train + "--set score.scorer=nowhere.safetensors"), 3, "nowhere.safetensors");
+  expect_sentence(run(train + "--set score.scorer=points.safetensors"), 3, "is not a scorer");
+  EXPECT_FALSE(fs::exists(folder_ / "run"));
+  expect_sentence(run("agon scorer --data pictures --out nowhere/s.safetensors"), 4, "there is no folder nowhere");
+  expect_sentence(run("agon eval points.safetensors --data pictures"), 2, "expected pictures of 28x28x1");
+  EXPECT_FALSE(fs::exists(folder_ / "cache"));
+}
+
 TEST_F(Cli, NamesNeedNotBeUtf8) {
   put_pictures(folder_ / "p\xff");
   fs::create_symlink("p\xff", folder_ / "pictures");

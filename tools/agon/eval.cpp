@@ -71,18 +71,20 @@ void evaluate(const EvalArguments& arguments) {
   const std::string file = generator_file(arguments.source);
   const auto device = open_device(arguments.device);
   const DataSource data = open_data(settings);
+  const auto print = [&](const Scores& scores) {
+    arguments.json ? fmt::print("{}\n", json_text(scores.to_json())) : print_scores(scores);
+  };
+  // What does not fit is said before a scorer is trained.
   Progress progress;
   const SafetensorsFile contents = SafetensorsFile::open(file);
   if (contents.contains("images") || contents.contains("points")) {
     const Dataset generated = load_data(file, arguments.seed).train;
-    Evaluator evaluator(device, settings, data, progress.scorer_watch());
-    const Scores scores = evaluator.evaluate(generated);
-    return arguments.json ? fmt::print("{}\n", scores.to_json().dump()) : print_scores(scores);
+    expect_comparable(data.train, generated);
+    return print(Evaluator(device, settings, data, progress.scorer_watch()).evaluate(generated));
   }
   Generator generator = open_generator(device, arguments.source);
-  Evaluator evaluator(device, settings, data, progress.scorer_watch());
-  const Scores scores = evaluator.evaluate(generator, arguments.seed, 0);
-  arguments.json ? fmt::print("{}\n", scores.to_json().dump()) : print_scores(scores);
+  expect_comparable(data.train, generator.spec());
+  print(Evaluator(device, settings, data, progress.scorer_watch()).evaluate(generator, arguments.seed, 0));
 }
 
 }  // namespace

@@ -42,11 +42,13 @@ void add_scorer(CLI::App& program) {
     settings.declare({{"data.path", "\"\"", "the data"}, {"run.seed", "1", "seed"}});
     settings.set_text("data.path", arguments->data);
     const DataSource data = open_data(settings);
+    AtomicFile file(arguments->out);  // before the training, which would be in vain
     Progress progress;
     const Scorer scorer =
         train_scorer(open_device(arguments->device), data, {.epochs = arguments->epochs, .seed = arguments->seed},
                      arguments->quiet ? ScorerWatch() : progress.scorer_watch());
-    scorer.save(arguments->out);
+    scorer.save(file);
+    file.commit();
     const ScorerCard& card = scorer.card();
     if (arguments->json) {
       const nlohmann::json result = {{"accuracy", card.accuracy},   {"tested", card.tested},
