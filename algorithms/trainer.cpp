@@ -257,6 +257,7 @@ struct Trainer::Impl {
       for (auto& observer : observers) observer->sampled_points(world().iteration(), points);
       return;
     }
+    if (spec.sample.channels != 1 && spec.sample.channels != 3) return;  // no picture shows them
     const int64_t rows = spec.classes > 0 ? std::min<int64_t>(spec.classes, 20) : kColumns;
     std::vector<int32_t> labels;
     for (int64_t i = 0; i < rows * kColumns; ++i)

@@ -62,6 +62,7 @@ class Observer {
     (void)iteration, (void)seconds_training;
   }
   /// Pictures U8 [count, H, W, C] of the generator's progress, same noise each time, one row per class if conditional.
+  /// Not called for other channels than 1 (grey) or 3.
   virtual void sampled(int64_t iteration, const std::vector<uint8_t>& pictures, const Shape& shape, int64_t columns) {
     (void)iteration, (void)pictures, (void)shape, (void)columns;
   }

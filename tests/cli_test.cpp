@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 
 #include "engine/image.h"
+#include "engine/safetensors.h"
 #include "tests/command_line.h"
 
 namespace agon::command_line {
@@ -157,6 +158,20 @@ TEST_F(Cli, NothingIsTrainedInVain) {
   expect_sentence(run("agon scorer --data pictures --out nowhere/s.safetensors"), 4, "there is no folder nowhere");
   expect_sentence(run("agon eval points.safetensors --data pictures"), 2, "expected pictures of 28x28x1");
   EXPECT_FALSE(fs::exists(folder_ / "cache"));
+}
+
+TEST_F(Cli, PicturesThatNoPngCanShowAreTrainedAllTheSame) {
+  const std::vector<uint8_t> pixels(20 * 5 * 4 * 4, 9);
+  SafetensorsWriter writer;
+  writer.add("images", "U8", {20, 5, 4, 4}, pixels.data());
+  writer.write(folder_ / "five.safetensors");
+  const Outcome outcome =
+      run("agon train md-gan-mnist-mlp --data five.safetensors --set world.workers=2 --iterations 2 --quiet --out run "
+          "--set "
+          "generator.layers='[\"dense 80\", {layer = \"reshape\", height = 4, width = 4, channels = 5}, \"tanh\"]' "
+          "--set discriminator.layers='[\"flatten\", \"dense heads\"]'");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(fs::exists(folder_ / "run/summary.json"));
 }
 
 TEST_F(Cli, NamesNeedNotBeUtf8) {
