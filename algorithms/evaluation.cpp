@@ -56,6 +56,21 @@ std::vector<Settings::Option> evaluation_options() {
   };
 }
 
+void expect_comparable(const Dataset& real, const Dataset& generated) {
+  if (generated.is_points() != real.is_points() || shape_of(generated) != shape_of(real))
+    fail(Fault::kUsage, "expected {} of {} as in {}, found {} of {} in {}", real.is_points() ? "points" : "pictures",
+         shape_of(real).text(), real.name(), generated.is_points() ? "points" : "pictures", shape_of(generated).text(),
+         generated.name());
+  if (generated.count() < 2)
+    fail(Fault::kData, "expected at least 2 samples in {} to score, found {}", generated.name(), generated.count());
+}
+
+void expect_comparable(const Dataset& real, const GeneratorSpec& generator) {
+  if (generator.sample != shape_of(real))
+    fail(Fault::kUsage, "the generator makes samples of {}, but those of {} are {}", generator.sample.text(),
+         real.name(), shape_of(real).text());
+}
+
 struct Evaluator::Impl {
   std::shared_ptr<Device> device;
   int64_t samples;
@@ -89,14 +104,16 @@ void Evaluator::Impl::choose_scorer(const std::string& choice, const DataSource&
                                     const std::string& folder) {
   if (choice == "none") {
     blank.note = "no scores: score.scorer is \"none\"";
+  } else if (choice == "auto" && data.train.classes() < 2) {
+    blank.note = fmt::format("no scores: {} has no labelled classes to train a scorer on; score.scorer can name one",
+                             data.train.name());
+  } else if (real.count() < 2) {
+    fail(Fault::kData, "expected at least 2 real pictures in {} to score against, found {}", real.name(), real.count());
   } else if (choice != "auto") {
     scorer = Scorer::open(device, choice);
     if (scorer->card().input != shape)
       fail(Fault::kUsage, "the scorer {} looks at pictures of {}, but those of {} are {}", choice,
            scorer->card().input.text(), real.name(), shape.text());
-  } else if (data.train.classes() < 2) {
-    blank.note = fmt::format("no scores: {} has no labelled classes to train a scorer on; score.scorer can name one",
-                             data.train.name());
   } else {
     scorer = cached_scorer(device, data, watch, folder);
   }
@@ -105,9 +122,6 @@ void Evaluator::Impl::choose_scorer(const std::string& choice, const DataSource&
 void Evaluator::Impl::look_at_real_pictures() {
   const std::vector<int32_t> chosen = some_of(real, samples);
   real_view = scorer->look(pictures_of(real, chosen), static_cast<int64_t>(chosen.size()));
-  if (real_view.count < 2)
-    fail(Fault::kData, "expected at least 2 real pictures in {} to score against, found {}", real.name(),
-         real_view.count);
   real_logits = feature_statistics(real_view.logits, real_view.count, real_view.classes);
   if (extended) real_features = feature_statistics(real_view.features, real_view.count, real_view.width);
   // A scorer of other classes than the data's says itself what the real pictures are.
@@ -142,9 +156,7 @@ Scores Evaluator::Impl::score_points(std::span<const float> points, int64_t coun
 
 Evaluator::Impl::Samples Evaluator::Impl::generate(Generator& generator, uint64_t seed, uint64_t iteration) {
   const GeneratorSpec& spec = generator.spec();
-  if (spec.sample != shape)
-    fail(Fault::kUsage, "the generator makes samples of {}, but those of {} are {}", spec.sample.text(), real.name(),
-         shape.text());
+  expect_comparable(real, spec);
   // Uniformly random classes, as the script of MD-GAN's authors draws them, apart from the samples' noise.
   std::vector<int32_t> labels(static_cast<size_t>(samples));
   HostRandom random(seed, RandomStream::kEvaluation, kServerDraws, iteration);
@@ -269,14 +281,10 @@ double Evaluator::distance(const Rows& rows) const {
 
 Scores Evaluator::evaluate(const Dataset& generated) {
   Impl& e = *impl_;
-  if (generated.is_points() != e.real.is_points() || shape_of(generated) != e.shape)
-    fail(Fault::kUsage, "expected {} of {} as in {}, found {} of {} in {}", e.real.is_points() ? "points" : "pictures",
-         e.shape.text(), e.real.name(), generated.is_points() ? "points" : "pictures", shape_of(generated).text(),
-         generated.name());
+  expect_comparable(e.real, generated);
   if (!e.blank.note.empty()) return e.blank;
   const std::vector<int32_t> chosen = some_of(generated, e.samples);
   const auto count = static_cast<int64_t>(chosen.size());
-  if (count < 2) fail(Fault::kData, "expected at least 2 samples in {} to score, found {}", generated.name(), count);
   if (!generated.is_points()) return e.score_pictures(pictures_of(generated, chosen), count);
   return e.score_points(points_of(generated, chosen), count);
 }

@@ -62,6 +62,10 @@ Scores ranked_scores(const std::vector<Scores>& each, std::span<const GeneratorM
 /// The keys score.* of a run.
 std::vector<Settings::Option> evaluation_options();
 
+/// Throws Error unless samples from elsewhere, or those of a generator, can be scored against the real ones.
+void expect_comparable(const Dataset& real, const Dataset& generated);
+void expect_comparable(const Dataset& real, const GeneratorSpec& generator);
+
 /// Scores generators against real data, the same way for every algorithm. Made once per run: the scorer is opened (or
 /// trained, or taken from the cache), and the real side's statistics are computed, when it is constructed.
 class Evaluator {

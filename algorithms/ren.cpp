@@ -9,13 +9,19 @@
 namespace agon {
 namespace {
 
+Precision precision_of_models(const Settings& settings) {
+  const int64_t bits = settings.integer("algorithm.model_bits");
+  if (bits != 16 && bits != 32) fail(Fault::kUsage, "algorithm.model_bits is {}, expected 32 or 16", bits);
+  return bits == 16 ? Precision::kBf16 : Precision::kFp32;
+}
+
 class RenPlan final : public AlgorithmPlan {
  public:
   RenPlan(const Settings& settings, const GamePlan& game)
       : serial(settings.text("algorithm.name") == "ren-serial"),
         generator_steps(settings.integer("algorithm.generator_steps", 1, 250)),
         moments(parse_moments(settings.text("algorithm.moments"))),
-        wire(settings.integer("algorithm.model_bits", 16, 32) == 16 ? Precision::kBf16 : Precision::kFp32),
+        wire(precision_of_models(settings)),
         game_(game),
         kind_(parse_schedule(settings.text("algorithm.schedule"))),
         ratio_(settings.number("algorithm.ratio", 1e-6, 1)),

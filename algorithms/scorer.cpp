@@ -9,6 +9,7 @@
 #include "engine/checksum.h"
 #include "engine/random.h"
 #include "engine/safetensors.h"
+#include "engine/text.h"
 #include "engine/torch_layout.h"
 #include "kernels/error.h"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr const char* kFileKind = "agon scorer";
 constexpr int64_t kChunk = 100;  // pictures per forward pass: one layout for all uses, little memory
 constexpr int64_t kMostSide = 1 << 14, kMostValues = 1 << 22;  // of a picture; a file that claims more is damaged
+constexpr int64_t kMostEpochs = 1'000'000;
 constexpr int64_t kUsualSteps = 3000, kStepsPerReport = 50;
 constexpr float kScale = 1.f / 128, kShift = -1.f;  // (uint8 - 128) / 128
 
@@ -181,12 +183,16 @@ Scorer Scorer::open(std::shared_ptr<Device> device, const std::string& path) {
 }
 
 void Scorer::save(const std::string& path) const {
+  write_atomically(path, [&](AtomicFile& file) { save(file); });
+}
+
+void Scorer::save(AtomicFile& file) const {
   SafetensorsWriter writer;
   writer.metadata("kind", kFileKind);
   writer.metadata("card", to_json(card_).dump());
   const std::vector<TorchArray> arrays = to_torch(fleet_->network(), fleet_->replica_weights(0), {});
   for (const TorchArray& array : arrays) writer.add(array.name, "F32", array.shape, array.values.data());
-  writer.write(path);
+  writer.write(file);
 }
 
 std::string Scorer::hash() const {
@@ -264,9 +270,11 @@ Scorer train_scorer(std::shared_ptr<Device> device, const DataSource& data, cons
                     const ScorerWatch& watch) {
   const Dataset& train = data.train;
   check_teachable(train);
+  if (options.epochs > kMostEpochs)
+    fail(Fault::kUsage, "expected at most {} epochs, got {}", kMostEpochs, options.epochs);
   ScorerCard card{.input = {train.height(), train.width(), train.channels()},
                   .classes = train.classes(),
-                  .source = train.name(),
+                  .source = utf8_text(train.name()),
                   .checksum = train.checksum()};
   card.layers = scorer_layers(card.input, card.classes).dump();
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "datasets/dataset.h"
+#include "engine/files.h"
 #include "engine/fleet.h"
 
 namespace agon {
@@ -47,6 +48,8 @@ class Scorer {
   static Scorer open(std::shared_ptr<Device> device, const std::string& path);
   /// Writes a safetensors file (weights under PyTorch's names and in its layout, nn.Sequential), atomically.
   void save(const std::string& path) const;
+  /// The same into a file that is open already and is committed by the caller.
+  void save(AtomicFile& file) const;
 
   const ScorerCard& card() const { return card_; }
   /// XXH64 of the weights, 16 hex digits.

@@ -257,6 +257,7 @@ struct Trainer::Impl {
       for (auto& observer : observers) observer->sampled_points(world().iteration(), points);
       return;
     }
+    if (spec.sample.channels != 1 && spec.sample.channels != 3) return;  // no picture shows them
     const int64_t rows = spec.classes > 0 ? std::min<int64_t>(spec.classes, 20) : kColumns;
     std::vector<int32_t> labels;
     for (int64_t i = 0; i < rows * kColumns; ++i)
@@ -346,6 +347,10 @@ Trainer::~Trainer() = default;
 
 void Trainer::set_checkpoint_folder(const std::string& folder) { impl_->checkpoint_folder = folder; }
 void Trainer::watch_scorer(ScorerWatch watch) { impl_->scorer_watch = std::move(watch); }
+void Trainer::open_named_scorer() {
+  const std::string choice = impl_->settings.text("score.scorer");
+  if (impl_->evaluate_every > 0 && impl_->world().serves() && choice != "auto" && choice != "none") impl_->judge();
+}
 void Trainer::observe(std::shared_ptr<Observer> observer) { impl_->observers.push_back(std::move(observer)); }
 
 bool Trainer::resume() {

@@ -62,6 +62,7 @@ class Observer {
     (void)iteration, (void)seconds_training;
   }
   /// Pictures U8 [count, H, W, C] of the generator's progress, same noise each time, one row per class if conditional.
+  /// Not called for other channels than 1 (grey) or 3.
   virtual void sampled(int64_t iteration, const std::vector<uint8_t>& pictures, const Shape& shape, int64_t columns) {
     (void)iteration, (void)pictures, (void)shape, (void)columns;
   }
@@ -91,6 +92,9 @@ class Trainer {
   /// Goes back to this checkpoint. Throws Error(kData), too, when it is damaged.
   void resume_from(const std::string& checkpoint);
 
+  /// Opens the scorer's file that score.scorer names, if the run will be scored, so that a wrong one is found before
+  /// anything is trained. Without, that waits for the first evaluation. Throws as Evaluator does.
+  void open_named_scorer();
   /// Sees a scorer being trained, when the first evaluation needs one.
   void watch_scorer(ScorerWatch watch);
   void observe(std::shared_ptr<Observer> observer);

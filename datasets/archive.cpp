@@ -124,7 +124,8 @@ std::vector<TarMember> tar_members(std::span<const std::byte> archive, const std
   }
   if (members.empty())
     fail(Fault::kData, "expected a tar archive, found {} bytes without any file in {}", archive.size(), path);
-  return members;
+  fail(Fault::kData, "{} is truncated: it stops after member {} (\"{}\"), without the zeros that end a tar archive",
+       path, members.size(), members.back().name);
 }
 
 }  // namespace agon

@@ -39,7 +39,7 @@ struct TarMember {
 };
 
 /// The regular files of a tar archive (ustar, GNU or pax; names over 100 characters only in ustar's prefix field).
-/// Error(kData) when a header's checksum or size does not fit.
+/// Error(kData) when a header's checksum or size does not fit, or the block of zeros at the end is missing.
 std::vector<TarMember> tar_members(std::span<const std::byte> archive, const std::string& path);
 
 }  // namespace agon

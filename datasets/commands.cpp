@@ -30,13 +30,16 @@ std::string destination_for_test(const std::string& destination, const std::stri
   return test;
 }
 
-/// The test split is written first: a training file never stands there without it.
+/// Both splits are complete before either appears, the test split first: a training file never stands there without it.
 template <class Split>
 std::vector<std::string> pack(const std::string& destination, const std::string& source, const Split& train,
                               const std::optional<Split>& test) {
   const std::string test_path = destination_for_test(destination, source, test.has_value());
-  if (test) write_packed(test_path, *test, "test");
-  write_packed(destination, train, "train");
+  AtomicFile train_file(destination);
+  write_packed(train_file, train, "train");
+  train_file.sync();
+  if (test) write_atomically(test_path, [&](AtomicFile& file) { write_packed(file, *test, "test"); });
+  train_file.commit();
   return test ? std::vector{destination, test_path} : std::vector{destination};
 }
 
@@ -48,6 +51,8 @@ std::string summary(const char* split, const Dataset& data) {
 
 /// The first items of each class, one row of pixels after the other; short classes leave the row's end white.
 void preview_classes(const Dataset& data, const std::string& path, int64_t per_class) {
+  if (const int64_t most = kMaxSheetSide / data.width(); per_class > most)
+    fail(Fault::kUsage, "expected 1 to {} pictures of each class, which fit side by side, got {}", most, per_class);
   const int64_t rows = std::min(data.classes(), kMaxPreviewClasses);
   const auto item = static_cast<size_t>(data.values_per_item());
   std::vector<uint8_t> pictures(static_cast<size_t>(rows * per_class) * item, 255);
@@ -113,6 +118,9 @@ std::string describe(const DataSource& source) {
 
 void preview(const Dataset& data, const std::string& path, const PreviewOptions& options) {
   if (options.per_class < 1 || options.unlabelled < 1) fail(Fault::kUsage, "expected at least one picture to preview");
+  if (!path.ends_with(".png")) fail(Fault::kUsage, "expected a preview's name to end in .png, got {}", path);
+  if (!data.is_points() && data.channels() != 1 && data.channels() != 3)
+    fail(Fault::kData, "expected pictures of 1 or 3 channels to preview, found {} in {}", data.channels(), data.name());
   if (data.is_points()) {
     preview_points(data, path);
   } else if (data.classes() > 0) {
@@ -136,10 +144,18 @@ std::string class_table(const Dataset& data, const Partition& partition) {
 
 std::string split(const Dataset& data, const std::string& folder, int64_t workers, const PartitionOptions& options) {
   const Partition parts = partition(data.labels(), data.count(), data.classes(), workers, options);
-  if (!folder.empty()) make_folder(folder);
-  for (int64_t n = 0; !folder.empty() && n < workers; ++n)
-    write_packed(fs::path(folder) / fmt::format("worker-{}.safetensors", n), data,
-                 fmt::format("train, worker {} of {}", n, workers), &parts.shards[static_cast<size_t>(n)]);
+  if (folder.empty()) return class_table(data, parts);
+  const auto name = [](int64_t worker) { return fmt::format("worker-{}.safetensors", worker); };
+  // A shard of an earlier split would be taken for one of this.
+  std::error_code ignored;
+  if (fs::exists(fs::path(folder) / name(workers), ignored))
+    fail(Fault::kUsage, "{} holds the shards of more than {} workers: remove them or choose another folder", folder,
+         workers);
+  FolderDraft draft(folder);
+  for (int64_t n = 0; n < workers; ++n)
+    write_packed(draft.path(name(n)), data, fmt::format("train, worker {} of {}", n, workers),
+                 &parts.shards[static_cast<size_t>(n)]);
+  draft.commit();
   return class_table(data, parts);
 }
 

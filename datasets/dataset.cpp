@@ -8,7 +8,8 @@
 namespace agon {
 namespace {
 
-constexpr int32_t kMaxClasses = 1'000'000;
+// Of labels without names: as many as there are items, or as few items of a large set may have.
+constexpr int64_t kMaxClasses = 1'000'000, kPlausibleClasses = 65'536;
 
 uint64_t fingerprint(const DatasetContents& contents) {
   const auto values = static_cast<size_t>(contents.count * contents.channels * contents.height * contents.width);
@@ -25,24 +26,27 @@ uint64_t fingerprint(const DatasetContents& contents) {
 
 }  // namespace
 
+int64_t classes_of(const std::string& source, int64_t count, const std::vector<int32_t>& labels,
+                   const std::vector<std::string>& names) {
+  if (labels.empty()) return 0;
+  if (static_cast<int64_t>(labels.size()) != count)
+    fail(Fault::kData, "expected {} labels in {}, found {}", count, source, labels.size());
+  const auto [lowest, highest] = std::minmax_element(labels.begin(), labels.end());
+  const auto named = static_cast<int64_t>(names.size());
+  const int64_t limit = named > 0 ? named : std::clamp(count, kPlausibleClasses, kMaxClasses);
+  if (*lowest < 0 || *highest >= limit)
+    fail(Fault::kData, "expected labels from 0 to {} in {}, found {}{}", limit - 1, source,
+         *lowest < 0 ? *lowest : *highest, named > 0 ? "" : "; more classes than items need class_names");
+  return named > 0 ? named : *highest + 1;
+}
+
 Dataset::Dataset(DatasetContents contents) : contents_(std::move(contents)) {
   const std::string& name = contents_.name;
   if (count() < 1) fail(Fault::kData, "{} holds no images", name);
   if (channels() < 1 || height() < 1 || width() < 1)
     fail(Fault::kData, "the images of {} have an impossible size of {} x {} x {}", name, channels(), height(), width());
 
-  const auto& labels = contents_.labels;
-  if (!labels.empty()) {
-    if (static_cast<int64_t>(labels.size()) != count())
-      fail(Fault::kData, "expected {} labels in {}, found {}", count(), name, labels.size());
-    const auto [lowest, highest] = std::minmax_element(labels.begin(), labels.end());
-    const auto named = static_cast<int64_t>(contents_.class_names.size());
-    const int64_t limit = named > 0 ? named : kMaxClasses;
-    if (*lowest < 0 || *highest >= limit)
-      fail(Fault::kData, "expected labels from 0 to {} in {}, found {}", limit - 1, name,
-           *lowest < 0 ? *lowest : *highest);
-    classes_ = named > 0 ? named : *highest + 1;
-  }
+  classes_ = classes_of(name, count(), contents_.labels, contents_.class_names);
   checksum_ = contents_.checksum ? *contents_.checksum : fingerprint(contents_);
 }
 

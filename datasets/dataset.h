@@ -22,6 +22,11 @@ struct DatasetContents {
   std::optional<uint64_t> checksum;  ///< when known already, so that a large mapped file need not be read
 };
 
+/// Classes of these labels, one for each of `count` items: those named or, without names, as many as the highest label
+/// says; 0 without labels. Error(kData) for a label that is none of them.
+int64_t classes_of(const std::string& source, int64_t count, const std::vector<int32_t>& labels,
+                   const std::vector<std::string>& names);
+
 /// One split of a data set: U8 images [count, channels, height, width], or F32 points [count, channels, 1, 1], with
 /// optional labels 0..classes-1. The pixels are memory-mapped or owned; copies of a Dataset share them.
 class Dataset {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/text.h"
 #include "kernels/error.h"
 
 namespace agon {
@@ -56,10 +57,7 @@ void add_description(SafetensorsWriter& writer, const std::string& source, const
   writer.metadata("format", kFormat);
   writer.metadata("source", source);
   writer.metadata("split", split);
-  // Names from file systems may not be UTF-8, which JSON is.
-  if (!class_names.empty())
-    writer.metadata("class_names",
-                    nlohmann::json(class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (!class_names.empty()) writer.metadata("class_names", json_text(class_names));
 }
 
 }  // namespace
@@ -112,6 +110,10 @@ Dataset read_packed(const std::string& path) {
 
 void write_packed(const std::string& path, const Dataset& data, const std::string& split,
                   const std::vector<int32_t>* subset) {
+  write_atomically(path, [&](AtomicFile& file) { write_packed(file, data, split, subset); });
+}
+
+void write_packed(AtomicFile& file, const Dataset& data, const std::string& split, const std::vector<int32_t>* subset) {
   std::vector<int32_t> labels = data.labels();
   if (subset != nullptr && !labels.empty()) {
     labels.clear();
@@ -134,10 +136,10 @@ void write_packed(const std::string& path, const Dataset& data, const std::strin
     writer.add("centres", "F32", {modes, data.channels()}, data.centres().data());
     writer.metadata("spread", fmt::format("{}", data.spread()));
   }
-  writer.write(path);
+  writer.write(file);
 }
 
-void write_packed(const std::string& path, const RawSplit& data, const std::string& split) {
+void write_packed(AtomicFile& file, const RawSplit& data, const std::string& split) {
   SafetensorsWriter writer;
   add_description(writer, data.name, data.class_names, split, data.labels);
   writer.add_streamed("images", "U8", {data.count, data.channels, data.height, data.width},
@@ -146,7 +148,7 @@ void write_packed(const std::string& path, const RawSplit& data, const std::stri
                           sink(pixels, static_cast<size_t>(images * data.image_bytes()));
                         });
                       });
-  writer.write(path);
+  writer.write(file);
 }
 
 std::string test_sibling(const std::string& path) {

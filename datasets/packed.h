@@ -20,8 +20,11 @@ Dataset read_packed(const SafetensorsFile& file, std::shared_ptr<const void> sto
 /// Packs a data set, or only the items listed in `subset`, in their order. `split` is a word such as "train".
 void write_packed(const std::string& path, const Dataset& data, const std::string& split,
                   const std::vector<int32_t>* subset = nullptr);
+/// The same into a file that is open already and is committed by the caller.
+void write_packed(AtomicFile& file, const Dataset& data, const std::string& split,
+                  const std::vector<int32_t>* subset = nullptr);
 /// Packs while decoding, so that the set need not fit into memory.
-void write_packed(const std::string& path, const RawSplit& data, const std::string& split);
+void write_packed(AtomicFile& file, const RawSplit& data, const std::string& split);
 
 /// Where the test split of a packed training set lies: mnist.safetensors -> mnist-test.safetensors.
 std::string test_sibling(const std::string& path);

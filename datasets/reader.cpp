@@ -85,7 +85,10 @@ const Reader& recognised(const std::filesystem::path& path) {
 }
 
 RawSource read_raw(const Reader& reader, const std::filesystem::path& path, const ReadOptions& options) {
+  if (options.size < 0) fail(Fault::kUsage, "expected a size of at least 1 pixel, got {}", options.size);
   RawSource source = readable([&] { return reader.read(path, options); });
+  for (const RawSplit* split : {&source.train, source.test ? &*source.test : nullptr})
+    if (split) classes_of(split->name, split->count, split->labels, split->class_names);
   const RawSplit& train = source.train;
   if (!source.test) return source;
   const RawSplit& test = *source.test;

@@ -54,7 +54,7 @@ const Reader& reader(const std::string& kind);  ///< Error(kUsage) names the nea
 /// The reader of what lies at a path. Error(kData) lists what is understood.
 const Reader& recognised(const std::filesystem::path& path);
 
-/// Runs a reader; what the file system refuses becomes Error(kData).
+/// Runs a reader; what the file system refuses, and labels that are no classes, become Error(kData).
 RawSource read_raw(const Reader& reader, const std::filesystem::path& path, const ReadOptions& options);
 
 /// Decodes all images of a split, by several threads, and hands them over in order, a block at a time.

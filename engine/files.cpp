@@ -22,6 +22,32 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+/// Why a file cannot be made, and what to do about it.
+std::string remedy(const std::filesystem::path& path, int error) {
+  std::error_code ignored;
+  const std::filesystem::path folder = folder_of(path);
+  if (error == ENOENT && !std::filesystem::exists(folder, ignored))
+    return fmt::format("there is no folder {}; make it, or give another one", folder.string());
+  if (error == EACCES || error == EPERM || error == EROFS || error == ENOTDIR)
+    return reason(error) + "; give a folder that can be written";
+  return reason(error);
+}
+
+void expect_replaceable(const std::string& path) {
+  std::error_code ignored;
+  const auto found = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(found) && !std::filesystem::is_regular_file(found))
+    fail(Fault::kRun, "cannot write {}: a {} of that name is in the way; give another name", path,
+         std::filesystem::is_directory(found) ? "folder" : "device");
+}
+
+/// Waits for the lock of an open file or folder; errno, or 0.
+int locked(int file) {
+  while (flock(file, LOCK_EX) != 0)
+    if (errno != EINTR) return errno;
+  return 0;
+}
+
 /// True when the path still names the file behind the descriptor, i.e. nobody renamed it while we waited for the lock.
 bool still_names(const std::string& path, int file) {
   struct stat by_path, by_descriptor;
@@ -57,21 +83,15 @@ MappedFile::~MappedFile() {
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
-  std::error_code ignored;
-  const auto found = std::filesystem::status(path, ignored);
-  if (std::filesystem::exists(found) && !std::filesystem::is_regular_file(found))
-    fail(Fault::kRun, "cannot write {}: a {} of that name is in the way", path,
-         std::filesystem::is_directory(found) ? "folder" : "device");
-
+  expect_replaceable(path);
   // One fixed temporary name per file, so that what a killed process left behind is reused and not hoarded.
   const std::filesystem::path target(path);
   temporary_ = folder_of(target) / ("." + target.filename().string() + ".partial");
   do {
     if (file_ >= 0) close(file_);
     file_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (file_ < 0) fail(Fault::kRun, "cannot write {}: {}", path, reason(errno));
-    while (flock(file_, LOCK_EX) != 0)
-      if (errno != EINTR) give_up(errno);
+    if (file_ < 0) fail(Fault::kRun, "cannot write {}: {}", path, remedy(target, errno));
+    if (const int error = locked(file_)) give_up(error);
   } while (!still_names(temporary_, file_));
   if (ftruncate(file_, 0) != 0) give_up(errno);
 }
@@ -113,8 +133,12 @@ void AtomicFile::rewrite(uint64_t offset, const void* data, size_t bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::sync() {
   if (fsync(file_) != 0) give_up(errno);
+}
+
+void AtomicFile::commit() {
+  sync();
   if (rename(temporary_.c_str(), path_.c_str()) != 0) give_up(errno);
   close(file_);
   file_ = -1;
@@ -124,6 +148,39 @@ void AtomicFile::commit() {
     fsync(folder);
     close(folder);
   }
+}
+
+FolderDraft::FolderDraft(const std::string& folder) : folder_(folder), hidden_(folder + "/.partial") {
+  make_folder(folder);
+  lock_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int error = lock_ < 0 ? errno : locked(lock_);
+  std::error_code failure(error, std::generic_category());
+  if (!failure) std::filesystem::remove_all(hidden_, failure);  // what a killed process left behind
+  if (!failure) std::filesystem::create_directory(hidden_, failure);
+  if (!failure) return;
+  if (lock_ >= 0) close(lock_);
+  fail(Fault::kRun, "cannot write into {}: {}", folder, remedy(hidden_, failure.value()));
+}
+
+FolderDraft::~FolderDraft() {
+  std::error_code ignored;
+  std::filesystem::remove_all(hidden_, ignored);
+  close(lock_);
+}
+
+std::string FolderDraft::path(const std::string& name) {
+  expect_replaceable(folder_ + "/" + name);
+  names_.push_back(name);
+  return hidden_ + "/" + name;
+}
+
+void FolderDraft::commit() {
+  for (const std::string& name : names_) {
+    const std::string target = folder_ + "/" + name;
+    if (rename((hidden_ + "/" + name).c_str(), target.c_str()) != 0)
+      fail(Fault::kRun, "cannot write {}: {}", target, reason(errno));
+  }
+  fsync(lock_);
 }
 
 void write_atomically(const std::string& path, const std::function<void(AtomicFile&)>& write_contents) {

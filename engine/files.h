@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/checksum.h"
 
@@ -43,7 +44,12 @@ class AtomicFile {
   void write(const void* data, size_t bytes);
   /// Overwrites bytes written before, e.g. a checksum in a header.
   void rewrite(uint64_t offset, const void* data, size_t bytes);
+  /// All bytes to disk, still under the temporary name: of several files that belong together, each before any
+  /// commit().
+  void sync();
   void commit();
+
+  const std::string& path() const { return path_; }
 
  private:
   [[noreturn]] void give_up(int error);
@@ -51,6 +57,25 @@ class AtomicFile {
 
   std::string path_, temporary_;
   int file_ = -1;
+};
+
+/// Files that appear in a folder together: each is written in a hidden sub-folder, which commit() empties into the
+/// folder when all are complete. Without commit() they are removed. Two drafts of one folder take turns.
+class FolderDraft {
+ public:
+  explicit FolderDraft(const std::string& folder);  ///< made if it is not there
+  ~FolderDraft();
+  FolderDraft(const FolderDraft&) = delete;
+  FolderDraft& operator=(const FolderDraft&) = delete;
+
+  /// Where a file NAME is to be written.
+  std::string path(const std::string& name);
+  void commit();
+
+ private:
+  std::string folder_, hidden_;
+  std::vector<std::string> names_;
+  int lock_ = -1;
 };
 
 void write_atomically(const std::string& path, std::span<const std::byte> bytes);

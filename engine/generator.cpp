@@ -7,6 +7,7 @@
 
 #include "engine/checksum.h"
 #include "engine/safetensors.h"
+#include "engine/text.h"
 #include "engine/torch_layout.h"
 
 namespace agon {
@@ -99,7 +100,7 @@ void Generator::save(const std::string& path) const {
   writer.metadata("layers", spec_.layers);
   writer.metadata("latent", std::to_string(spec_.latent));
   writer.metadata("classes", std::to_string(spec_.classes));
-  writer.metadata("class_names", nlohmann::json(spec_.class_names).dump());
+  writer.metadata("class_names", json_text(spec_.class_names));
   std::vector<double> shares;
   std::vector<TorchArray> arrays;
   for (size_t i = 0; i < mixture_.size(); ++i) {

@@ -24,7 +24,6 @@ namespace agon {
 namespace {
 
 constexpr int64_t kReadableHeight = 64;  // a picture is enlarged to about this
-constexpr int64_t kMaxSheetSide = 1 << 15;
 constexpr uint8_t kGround = 255;
 
 /// Reads one picture's value at (y, x, channel) whichever way the pictures are laid out.

@@ -18,6 +18,9 @@ struct Image {
 void write_png(const std::string& path, const uint8_t* pixels, int64_t height, int64_t width, int64_t channels);
 void write_png(const std::string& path, const Image& image);
 
+/// Pixels of a sheet, at most, in each direction.
+constexpr int64_t kMaxSheetSide = 1 << 15;
+
 struct SheetOptions {
   int64_t columns = 0;  ///< 0: about as many as rows
   int64_t border = 2;   ///< pixels between pictures and around them

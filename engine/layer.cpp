@@ -30,7 +30,8 @@ double LayerSpec::number(const std::string& key, double otherwise) const {
 int64_t LayerSpec::integer(const std::string& key, int64_t least) const {
   constexpr double kMost = 1 << 24;  // far above any real layer, far below overflow
   const double value = number(key);
-  if (value != std::floor(value) || value < static_cast<double>(least) || value > kMost)
+  if (value > kMost) fail(Fault::kUsage, "{}: \"{}\" is {}, expected at most {}", where, key, value, kMost);
+  if (value != std::floor(value) || value < static_cast<double>(least))
     fail(Fault::kUsage, "{}: \"{}\" is {}, expected a whole number of at least {}", where, key, value, least);
   return static_cast<int64_t>(value);
 }

@@ -245,6 +245,13 @@ void SafetensorsWriter::add_streamed(const std::string& name, const std::string&
 void SafetensorsWriter::metadata(const std::string& key, const std::string& value) { metadata_[key] = value; }
 
 uint64_t SafetensorsWriter::write(const std::string& path) const {
+  AtomicFile file(path);
+  const uint64_t checksum = write(file);
+  file.commit();
+  return checksum;
+}
+
+uint64_t SafetensorsWriter::write(AtomicFile& file) const {
   std::vector<const Entry*> order;
   for (const Entry& entry : entries_) order.push_back(&entry);
   std::stable_sort(order.begin(), order.end(),
@@ -270,7 +277,6 @@ uint64_t SafetensorsWriter::write(const std::string& path) const {
   const std::string field = fmt::format("\"{}\":\"{}\"", kChecksumKey, placeholder);
   const uint64_t checksum_at = sizeof length + text.find(field) + field.size() - 1 - placeholder.size();
 
-  AtomicFile file(path);
   file.write(&length, sizeof length);
   file.write(text.data(), text.size());
   Checksum sum;
@@ -282,10 +288,10 @@ uint64_t SafetensorsWriter::write(const std::string& path) const {
       file.write(data, bytes);
     });
     if (produced != entry->bytes)
-      fail(Fault::kRun, "tensor \"{}\" of {} was to have {} bytes, got {}", entry->name, path, entry->bytes, produced);
+      fail(Fault::kRun, "tensor \"{}\" of {} was to have {} bytes, got {}", entry->name, file.path(), entry->bytes,
+           produced);
   }
   file.rewrite(checksum_at, checksum_text(sum.value()).data(), placeholder.size());
-  file.commit();
   return sum.value();
 }
 

@@ -83,6 +83,8 @@ class SafetensorsWriter {
   void metadata(const std::string& key, const std::string& value);
   /// Returns the checksum. Error(kRun) when the file cannot be written; an older file of that name then stays.
   uint64_t write(const std::string& path) const;
+  /// The same into a file that is open already and is committed by the caller.
+  uint64_t write(AtomicFile& file) const;
 
  private:
   struct Entry {

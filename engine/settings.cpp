@@ -83,20 +83,23 @@ struct Settings::Impl {
     return found->second;
   }
 
-  /// The key that a user most likely meant: the same name in another section before the nearest spelling.
+  /// The key that a user most likely meant: the same name in another section before the nearest spelling. Empty if none
+  /// comes near.
   std::string nearest_key(const std::string& key) const {
     std::vector<std::string> keys, same_name;
     for (const auto& option : options) {
       keys.push_back(option.key);
       if (name_of(option.key) == name_of(key)) same_name.push_back(option.key);
     }
-    return nearest(key, same_name.empty() ? keys : same_name);
+    if (!same_name.empty()) return nearest(key, same_name);
+    const std::string best = nearest(key, keys);
+    return 2 * edit_distance(key, best) > static_cast<int64_t>(key.size()) ? "" : best;
   }
 
   [[noreturn]] void unknown(const std::string& key, const std::string& where) const {
     const std::string best = nearest_key(key.size() > 200 ? key.substr(0, 200) : key);
-    fail(Fault::kUsage, "unknown key {}{}{}", shown(key), where.empty() ? "" : " in " + where,
-         best.empty() ? "" : fmt::format("; did you mean \"{}\"?", best));
+    fail(Fault::kUsage, "unknown key {}{}; {}", shown(key), where.empty() ? "" : " in " + where,
+         best.empty() ? "`agon presets NAME --all` prints every key" : fmt::format("did you mean \"{}\"?", best));
   }
 
   /// The value in the canonical form of its key, or an error that says what was expected.
@@ -190,8 +193,12 @@ void Settings::read_toml(std::string_view text, const std::string& origin) {
   std::vector<std::string> sections;
   for (const auto& option : options()) sections.push_back(section_of(option.key));
   for (const auto& [section, keys] : table.items()) {
-    if (is_preset_note(section) && keys.is_string()) continue;
     const auto place = [&](const std::string& key) { return fmt::format("{} line {}", origin, lines[key]); };
+    if (is_preset_note(section)) {
+      if (!keys.is_string())
+        fail(Fault::kUsage, "{} is {}, expected a text in quotes ({})", section, shown(keys), place(section));
+      continue;
+    }
     if (impl_->values.contains(section) || !keys.is_object()) {
       impl_->put(section, keys, place(section));
       continue;

@@ -48,4 +48,10 @@ bool is_utf8(const std::string& text) {
   }
 }
 
+std::string json_text(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string utf8_text(const std::string& text) { return nlohmann::json::parse(json_text(text)).get<std::string>(); }
+
 }  // namespace agon

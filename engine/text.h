@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace agon {
 
 /// Number of single-character insertions, deletions, replacements and neighbour swaps that turn `a` into `b`.
@@ -18,5 +20,9 @@ std::string listed(const std::vector<std::string>& items, std::string_view last_
 
 /// As TOML and JSON have to be; names of files may be anything.
 bool is_utf8(const std::string& text);
+/// JSON on one line. Names of files need not be UTF-8, which JSON is: what is not becomes U+FFFD.
+std::string json_text(const nlohmann::json& value);
+/// A text as it comes back from JSON.
+std::string utf8_text(const std::string& text);
 
 }  // namespace agon

@@ -59,20 +59,21 @@ int count(const std::string& kind, std::string& reason) {
   return found.entry ? found.entry->count(reason) : 0;
 }
 
-/// "cuda:2" is kind "cuda", index 2; "cuda" is this process's own device.
-struct DeviceName {
-  std::string kind;
-  std::optional<int> index = {};
-};
-DeviceName parse(const std::string& name) {
-  DeviceName parsed{name.substr(0, name.find(':'))};
-  if (parsed.kind == name) return parsed;
-  const char *first = name.data() + parsed.kind.size() + 1, *last = name.data() + name.size();
-  const auto [end, error] = std::from_chars(first, last, parsed.index.emplace());
-  if (error != std::errc() || end != last || *parsed.index < 0)
-    fail(Fault::kUsage, "device \"{}\" does not end in a number, expected {}:0, {}:1, ...", name, parsed.kind,
-         parsed.kind);
-  return parsed;
+/// "cuda", or a plug-in of a name of its own: "cuda-emulated".
+bool is_gpu(const std::string& kind) {
+  return kind == "cuda" ||
+         (kind.rfind("cuda-", 0) == 0 && kind.find_first_not_of("abcdefghijklmnopqrstuvwxyz-") == std::string::npos);
+}
+
+/// 2 of "cuda:2"; nothing of "cuda", which is this process's own device.
+std::optional<int> index_of(const std::string& name, const std::string& kind) {
+  if (kind == name) return {};
+  const char *first = name.data() + kind.size() + 1, *last = name.data() + name.size();
+  int index = -1;
+  const auto [end, error] = std::from_chars(first, last, index);
+  if (error != std::errc() || end != last || index < 0)
+    fail(Fault::kUsage, "device \"{}\" does not end in a number, expected {}:0, {}:1, ...", name, kind, kind);
+  return index;
 }
 
 /// This process's GPU, or the CPU. Where there is a driver one expects a GPU, so that its absence has to be said; once
@@ -116,6 +117,8 @@ const void* open_plugin(const std::string& kind, const char* entry_name, std::st
   return plugin;
 }
 
+std::string cpu_libraries() { return cpu::libraries(); }
+
 int own_device(int devices) {
   // torchrun under SLURM sets the last two, and only the first of them is about its own processes.
   for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "LOCAL_RANK", "SLURM_LOCALID"})
@@ -133,9 +136,9 @@ std::shared_ptr<Device> open_device(const std::string& name, int threads) {
   if (threads < 0) fail(Fault::kUsage, "run.threads is {}, expected 0 (all cores) or a positive number", threads);
   if (name == "auto") return open_best(threads);
   if (name == "cpu") return cpu::open(threads);
-  const auto [kind, wanted] = parse(name);
-  if (kind.rfind("cuda", 0) != 0)
-    fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
+  const std::string kind = name.substr(0, name.find(':'));
+  if (!is_gpu(kind)) fail(Fault::kUsage, "unknown device \"{}\", expected auto, cpu, cuda or cuda:K", name);
+  const std::optional<int> wanted = index_of(name, kind);
   std::string reason;
   const int devices = count(kind, reason);
   if (devices == 0)

@@ -18,6 +18,7 @@ struct DevicePlugin {
   std::string (*describe)(int index);          ///< name and memory of a device, without opening it
   std::shared_ptr<Device> (*open)(int index);  ///< throws Error
   NativeQueue (*queue)(Device& device);        ///< of a device that `open` has opened
+  std::string (*libraries)();                  ///< the vendor's, with their versions: "CUDA 13.0, cuDNN 9.19.0"
 };
 
 /// The one symbol that a plug-in exports: a PluginEntry.
@@ -25,6 +26,9 @@ inline constexpr const char* kDevicePluginEntry = "agon_device_plugin";
 
 /// Returns a struct whose first member is the plug-in's ABI.
 using PluginEntry = const void*();
+
+/// As DevicePlugin::libraries, of the CPU's back end, which is always there.
+std::string cpu_libraries();
 
 /// Who else finds the symbols of a plug-in, and of the libraries that it brings.
 enum class PluginSymbols { kOwn, kGlobal };

@@ -34,6 +34,15 @@ class BenchTest : public Cli {
   }
 };
 
+TEST_F(BenchTest, UsageErrorsAreOneSentenceWithCodeTwo) {
+  for (const std::string arguments : {"--nonsense", "iteration", "--compare old.json", "--threads many"}) {
+    const Outcome outcome = run(kBench + arguments);
+    EXPECT_EQ(outcome.code, 2) << outcome.err;
+    EXPECT_EQ(outcome.err.rfind("agon-bench: ", 0), 0u) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+}
+
 TEST_F(BenchTest, AnIterationStandsBesideItsRooflineAndItsPlan) {
   const std::string settings = "md-gan-mnist-mlp --set world.workers=3 --set algorithm.kappa=2";
   const json said = iteration(settings + " --device cpu --threads 1 --iterations 3"), planned = plan(settings);

@@ -2,6 +2,8 @@
 // kill -9 and full disks.
 #include <sys/mount.h>
 
+#include "engine/image.h"
+#include "engine/safetensors.h"
 #include "tests/command_line.h"
 
 namespace agon::command_line {
@@ -14,6 +16,7 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
     std::vector<std::string> says;
   };
   std::ofstream(folder_ / "bad.toml") << "[algorithm]\nname = \"md-gan\"\nbatch = \"ten\"\n";
+  std::ofstream(folder_ / "about.toml") << "about = 3\n";
   std::ofstream(folder_ / "torn.toml") << "[algorithm\nname = 1";
   std::ofstream(folder_ / "corrupt.safetensors") << "not a data set at all";
   std::ofstream(folder_ / "file") << "x";
@@ -32,7 +35,14 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon train md-gan-ring-mlp --set algorithm.batch=6000", 2, {"algorithm.batch is 6000", "5000"}},
       {"agon train md-gan-ring-mlp --set algorithm.name=md-gun", 2, {"md-gun", "md-gan"}},
       {"agon train md-gan-ring-mlp --set run.device=cuda:99", 2, {"cuda:99"}},
+      {"agon train md-gan-ring-mlp --set run.device=cudax", 2, {"unknown device \"cudax\""}},
+      {"agon train md-gan-ring-mlp --device cuda/../x", 2, {"unknown device \"cuda/../x\""}},
       {"agon train md-gan-ring-mlp --seed one", 2, {"run.seed is \"one\""}},
+      {"agon train md-gan-ring-mlp --seed", 2, {"--seed expects a value, found none"}},
+      {"agon train md-gan-ring-mlp --iterations 1 --seed ''", 2, {"--seed is empty, expected a value"}},
+      {"agon train md-gan-ring-mlp --iterations 1 --data ''", 2, {"--data is empty, expected a value"}},
+      {"agon train about.toml", 2, {"about is 3, expected a text", "about.toml line 1"}},
+      {"agon plan ren-serial-ring-mlp --set algorithm.model_bits=20", 2, {"algorithm.model_bits is 20", "32 or 16"}},
       {"agon train md-gan-ring-mlp --iterations 0", 2, {"run.iterations is 0", "at least 1"}},
       {"agon train md-gan-mnist-mlp --data ring", 2, {"2 features", "28x28"}},
       {"agon train md-gan-ring-mlp --out file", 2, {"file"}},
@@ -47,11 +57,17 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon sample nowhere --count 3 --out x.png", 3, {"nowhere"}},
       {"agon sample corrupt.safetensors --count 3 --out x.png", 3, {"corrupt.safetensors"}},
       {"agon sample file --count 3 --out x.gif", 2, {".png or .safetensors"}},
+      {"agon sample file --count 3 --out x.png --seed -1", 2, {"--seed is -1, expected at least 0"}},
+      {"agon eval file --data ring --samples 0", 2, {"--samples is 0, expected at least 2"}},
       {"agon eval corrupt.safetensors --data ring", 3, {"corrupt.safetensors"}},
       {"agon scorer --data ring --out s.safetensors", 2, {}},
       {"agon data convet a b c", 2, {"did you mean \"convert\"?"}},
       {"agon data convert mnits a b.safetensors", 2, {"mnits", "mnist"}},
       {"agon data convert mnist nowhere b.safetensors", 3, {"nowhere"}},
+      {"agon data convert celeba foreign b.safetensors --size -5", 2, {"--size is -5, expected at least 1"}},
+      {"agon data synth ring b.safetensors --count 0", 2, {"--count is 0, expected at least 1"}},
+      {"agon data synth ring nowhere/b.safetensors --count 9", 4, {"there is no folder nowhere", "make it"}},
+      {"agon launch --ranks 5000 --over tcp --print -- train quickstart", 2, {"--ranks is 5000", "1 to 4096"}},
       {"agon data info corrupt.safetensors", 3, {"corrupt.safetensors"}},
       {"agon data split strokes", 2, {"a folder", "--preview"}},
       {"agon data split ring --preview --partition dirichet", 2, {"dirichet", "\"dirichlet\""}},
@@ -75,6 +91,105 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "foreign"), fs::directory_iterator{}), 1);
 }
 
+TEST_F(Cli, RunFoldersThatHoldOtherThingsAreNamed) {
+  struct Row {
+    std::string summary, line;  // of metrics.jsonl
+    std::vector<std::string> says;
+  };
+  const std::vector<Row> rows = {
+      {"{\"iterations\": \"x\"}", "", {"broken/summary.json", "iterations is \"x\", expected an integer"}},
+      {"{\"interrupted\": \"yes\"}", "", {"broken/summary.json", "interrupted is \"yes\", expected true or false"}},
+      {"{\"traffic\": {\"batches\": 3}}", "", {"broken/summary.json", "batches is 3, expected an object"}},
+      {"{\"seconds_training\": null}", "", {"broken/summary.json", "seconds_training is null, expected a number"}},
+      {"{}", "{\"iteration\": 5, \"kind\": 7}", {"broken/metrics.jsonl", "iteration 5", "kind is 7, expected a text"}},
+      {"{}", "{\"iteration\": 5, \"samples\": \"many\"}", {"broken/metrics.jsonl", "samples is \"many\""}},
+      {"{}", "{\"iteration\": 5, \"worker\": \"x\"}", {"broken/metrics.jsonl", "worker is \"x\""}},
+  };
+  fs::create_directory(folder_ / "broken");
+  std::ofstream(folder_ / "broken/config.toml") << "";
+  for (const Row& row : rows) {
+    std::ofstream(folder_ / "broken/summary.json") << row.summary;
+    std::ofstream(folder_ / "broken/metrics.jsonl") << row.line << "\n";
+    std::vector<std::string> commands = {"agon report broken --out r.html", "agon compare broken"};
+    if (row.line.empty()) commands.emplace_back("agon train --resume --out broken");
+    for (const std::string& command : commands) {
+      SCOPED_TRACE(command + " of " + row.summary + row.line);
+      const Outcome outcome = run(command);
+      EXPECT_EQ(outcome.code, 3) << outcome.err;
+      for (const std::string& words : row.says) EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
+    }
+  }
+}
+
+/// What a command ends with when it could not do its work: one sentence with these words.
+void expect_sentence(const Outcome& outcome, int code, const std::string& words) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(words), std::string::npos) << outcome.err;
+}
+
+TEST_F(Cli, ResultsThatCannotBePrintedAreAFailure) {
+  for (const std::string command : {"agon presets", "agon presets md-gan-ring-mlp", "agon data info ring"})
+    expect_sentence(run(command + " > /dev/full"), 4, "cannot be printed: No space left");
+  expect_sentence(run("agon train " + kSmall + "--iterations 2 --quiet --json --out full > /dev/full"), 4,
+                  "cannot be printed: No space left");
+  EXPECT_TRUE(fs::exists(folder_ / "full/summary.json"));
+}
+
+/// Labelled pictures of 28x28 in two classes; the second one's name is no UTF-8.
+void put_pictures(const fs::path& folder) {
+  for (const char* name : {"a", "b\xff"}) {
+    fs::create_directories(folder / name);
+    for (int i = 0; i < 20; ++i) {
+      const std::vector<uint8_t> pixels(28 * 28, static_cast<uint8_t>(10 * i + name[0]));
+      write_png(folder / name / (std::to_string(i) + ".png"), pixels.data(), 28, 28, 1);
+    }
+  }
+}
+
+TEST_F(Cli, NothingIsTrainedInVain) {
+  put_pictures(folder_ / "pictures");
+  ASSERT_EQ(run("agon data synth ring points.safetensors --count 9").code, 0);
+  const std::string train =
+      "agon train md-gan-mnist-mlp --data pictures --set world.workers=2 --iterations 2 --out run ";
+  expect_sentence(run(train + "--set score.scorer=nowhere.safetensors"), 3, "nowhere.safetensors");
+  expect_sentence(run(train + "--set score.scorer=points.safetensors"), 3, "is not a scorer");
+  EXPECT_FALSE(fs::exists(folder_ / "run"));
+  expect_sentence(run("agon scorer --data pictures --out nowhere/s.safetensors"), 4, "there is no folder nowhere");
+  expect_sentence(run("agon eval points.safetensors --data pictures"), 2, "expected pictures of 28x28x1");
+  EXPECT_FALSE(fs::exists(folder_ / "cache"));
+}
+
+TEST_F(Cli, PicturesThatNoPngCanShowAreTrainedAllTheSame) {
+  const std::vector<uint8_t> pixels(20 * 5 * 4 * 4, 9);
+  SafetensorsWriter writer;
+  writer.add("images", "U8", {20, 5, 4, 4}, pixels.data());
+  writer.write(folder_ / "five.safetensors");
+  const Outcome outcome =
+      run("agon train md-gan-mnist-mlp --data five.safetensors --set world.workers=2 --iterations 2 --quiet --out run "
+          "--set "
+          "generator.layers='[\"dense 80\", {layer = \"reshape\", height = 4, width = 4, channels = 5}, \"tanh\"]' "
+          "--set discriminator.layers='[\"flatten\", \"dense heads\"]'");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(fs::exists(folder_ / "run/summary.json"));
+}
+
+TEST_F(Cli, NamesNeedNotBeUtf8) {
+  put_pictures(folder_ / "p\xff");
+  fs::create_symlink("p\xff", folder_ / "pictures");
+  const std::string small = "--set run.threads=1 --set world.workers=2 --set run.evaluate_every=0 --quiet --json ";
+  const Outcome trained = run("agon train md-gan-mnist-mlp --data pictures --iterations 2 --out 'r\xff' " + small);
+  EXPECT_EQ(trained.code, 0) << trained.err;
+  const Outcome scorer = run("agon scorer --data 'p\xff' --out 's\xff.safetensors' --epochs 1 --quiet --json");
+  EXPECT_EQ(scorer.code, 0) << scorer.err;
+  EXPECT_EQ(json::parse(scorer.last_line())["classes"], 2);
+  EXPECT_EQ(run("agon sample 'r\xff' --count 2 --labels 1 --out s.png").code, 0);
+  expect_sentence(run("agon sample 'r\xff' --count 2 --labels 1x --out s.png"), 2, "--labels is 1x, expected cycle");
+  const Outcome compared = run("agon compare --json 'r\xff'");
+  EXPECT_EQ(compared.code, 0) << compared.err;
+  EXPECT_EQ(json::parse(compared.last_line())[0]["run"], "r\xef\xbf\xbd");
+}
+
 TEST_F(Cli, HelpAndListsGoToStdout) {
   for (const char* command :
        {"agon", "agon --help", "agon train --help", "agon data convert --help", "agon --version", "agon info",
@@ -85,6 +200,9 @@ TEST_F(Cli, HelpAndListsGoToStdout) {
     EXPECT_EQ(outcome.err, "");
     EXPECT_GT(outcome.out.size(), 5u);
   }
+  const std::string info = run("agon info").out;
+  for (const char* part : {"back ends\n  cpu                   oneDNN ", "\n  nccl ", "\n  mpi "})
+    EXPECT_NE(info.find(part), std::string::npos) << info;
   // Who would get what, without a file being written.
   const std::string table = run("agon data split ring --preview --partition one-class --workers 20").out;
   EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 21) << table;
@@ -169,6 +287,7 @@ TEST_F(Cli, ARunLeavesAllThatTheContractNames) {
   EXPECT_NE(run("agon data info points.safetensors").out.find("500"), std::string::npos);
   const Outcome eval = run("agon eval again --data ring --samples 300 --json");
   EXPECT_EQ(json::parse(eval.last_line())["samples"], 300) << eval.err;
+  EXPECT_EQ(run("agon eval again --data ring --samples 300").out.rfind("300 samples\n", 0), 0u);
   EXPECT_EQ(run("agon report runs/md-gan-ring-mlp-4 again --out r.html").code, 0);
   const std::string page = contents(folder_ / "r.html");
   EXPECT_EQ(page.rfind("<!doctype html>", 0), 0u);
@@ -392,6 +511,8 @@ void expect_whole(const fs::path& folder) {
 }
 
 TEST_F(Cli, AFileThatMayNotGrowIsASentenceAndNothingHalfWritten) {
+  expect_sentence(run("ulimit -f 20 && agon data synth ring ring.safetensors"), 4, "cannot write ring.safetensors");
+  EXPECT_FALSE(fs::exists(folder_ / ".ring.safetensors.partial"));
   // The limit (in blocks of 512 bytes) admits settings and metrics, but no checkpoint of this size.
   const std::string big =
       "md-gan-ring-mlp --iterations 40 --set run.checkpoint_every=10 --set run.evaluate_every=0 --set "

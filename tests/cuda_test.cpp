@@ -80,6 +80,8 @@ TEST_F(PluginTest, DevicesThatAreNotThereAreNamed) {
   expect_refusal([] { open_device("cuda-emulated:x"); }, Fault::kUsage, {"does not end in a number"});
   expect_refusal([] { open_device("cuda-emulated:-1"); }, Fault::kUsage, {"does not end in a number"});
   expect_refusal([] { open_device("tpu"); }, Fault::kUsage, {"unknown device \"tpu\""});
+  expect_refusal([] { open_device("cudax"); }, Fault::kUsage, {"unknown device \"cudax\""});
+  expect_refusal([] { open_device("cuda-/../x"); }, Fault::kUsage, {"unknown device \"cuda-/../x\""});
   control().devices = 3;
   expect_refusal([] { open_device("cuda-emulated:3"); }, Fault::kUsage, {"only 3, cuda-emulated:0 to cuda-emulated:2"});
   EXPECT_EQ(open_device("cuda-emulated:2")->name(), "cuda-emulated:2");

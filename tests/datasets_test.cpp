@@ -186,7 +186,11 @@ TEST(Cifar, BadFilesAreRefused) {
       {"tar: cut in a header", load("5.tar", member.substr(0, 300)), "without any file"},
       {"tar: no batch in it", load("6.tar", tar_member("readme.bin", "x") + std::string(1024, '\0')),
        "no training batch"},
-      {"Python version", load("7.tar", tar_member("cifar-10-batches-py/data_batch_1", "x")), "Python version"},
+      {"Python version", load("7.tar", tar_member("cifar-10-batches-py/data_batch_1", "x") + std::string(512, '\0')),
+       "Python version"},
+      {"tar: cut between members", load("8.tar", member + member), "without the zeros"},
+      {"tar: cut in a later header", load("9.tar", member + member.substr(0, 100)), "without the zeros"},
+      {"tar: cut, then packed", load("a.tar.gz", gzip(member + member.substr(0, 100))), "without the zeros"},
       {"gzip cut", load("8.tar.gz", gzip(member).substr(0, 100)), "truncated"},
   });
 }
@@ -302,7 +306,19 @@ TEST(Convert, RefusesWhatWouldSurpriseLater) {
   put_mnist(folder, gzip, ".gz");
   put_picture(folder / "pictures/a.png", 4, 4, {1});
   convert("mnist", folder.path(), folder / "m.safetensors");
+  for (const char* image : {"cut/train/cat/a.png", "cut/test/cat/a.png"})
+    put_picture(folder / image, 40, 40, {1, 2, 3});
+  fs::resize_file(folder / "cut/train/cat/a.png", fs::file_size(folder / "cut/train/cat/a.png") - 30);
+  folder.put("eleven/train-images-idx3-ubyte", idx_images(1, 2, 2, counting(4)));
+  folder.put("eleven/train-labels-idx1-ubyte", idx_labels(1, "\12"));
+  folder.put("eleven/t10k-images-idx3-ubyte", idx_images(1, 2, 2, counting(4)));
+  folder.put("eleven/t10k-labels-idx1-ubyte", idx_labels(1, "\1"));
   expect_refused({
+      {"a label that is no digit", [&] { convert("mnist", folder / "eleven", folder / "m.safetensors"); },
+       "labels from 0 to 9"},
+      {"a picture that is cut", [&] { convert("folder", folder / "cut", folder / "x.safetensors"); }, "cut/train"},
+      {"a size below nothing", [&] { convert("celeba", folder / "cut", folder / "x.safetensors", {.size = -5}); },
+       "at least 1 pixel, got -5", Fault::kUsage},
       {"unknown kind", [&] { convert("mnst", folder.path(), folder / "x.safetensors"); }, "\"mnist\"", Fault::kUsage},
       {"unknown ending", [&] { convert("mnist", folder.path(), folder / "x.zip"); }, ".safetensors", Fault::kUsage},
       {"no source", [&] { convert("mnist", folder / "absent", folder / "x.safetensors"); }, "no file or folder"},
@@ -311,7 +327,7 @@ TEST(Convert, RefusesWhatWouldSurpriseLater) {
       {"an older test split", [&] { convert("folder", folder / "pictures", folder / "m.safetensors"); },
        "m-test.safetensors", Fault::kUsage},
   });
-  EXPECT_FALSE(fs::exists(folder / "x.safetensors"));
+  EXPECT_FALSE(fs::exists(folder / "x.safetensors") || fs::exists(folder / "x-test.safetensors"));
   EXPECT_EQ(load_data(folder / "m.safetensors", 1).train.count(), 12);
 }
 
@@ -352,6 +368,30 @@ TEST(Commands, DescribePreviewAndSplit) {
       seen[item] = true;
     }
   }
+}
+
+TEST(Commands, WhatCannotBeDoneLeavesNothing) {
+  const ScratchFolder folder;
+  put_mnist(folder, gzip, ".gz");
+  const Dataset data = load_data(folder.path(), 1).train;
+  const std::vector<uint8_t> pixels(5 * 4);
+  const Dataset odd({.name = "odd", .count = 1, .channels = 5, .height = 2, .width = 2, .images = pixels.data()});
+  const auto deal = [&](const std::string& where, int64_t workers) {
+    return [&, where, workers] { split(data, folder / where, workers, {.kind = "iid", .seed = 4}); };
+  };
+  deal("four", 4)();
+  deal("four", 4)();  // again is fine
+  fs::create_directories(folder / "blocked/worker-1.safetensors");
+  expect_refused({
+      {"more pictures than fit into memory", [&] { preview(data, folder / "p.png", {.per_class = int64_t{1} << 62}); },
+       "fit side by side", Fault::kUsage},
+      {"a picture's name", [&] { preview(data, folder / "p.jpg"); }, "end in .png", Fault::kUsage},
+      {"five channels", [&] { preview(odd, folder / "p.png"); }, "found 5 in odd"},
+      {"shards of more workers", deal("four", 2), "the shards of more than 2 workers", Fault::kUsage},
+      {"a shard's name is taken", deal("blocked", 2), "a folder of that name is in the way", Fault::kRun},
+  });
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "four"), {}), 4);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "blocked"), {}), 1);
 }
 
 TEST(RealData, Mnist) {

@@ -50,7 +50,7 @@ TEST(Layers, EveryRefusalIsASentence) {
       {R"(["flatten","dense 2.5"])", "\"units\" is 2.5, expected a whole number of at least 1"},
       {R"(["flatten","dense 0"])", "\"units\" is 0, expected a whole number of at least 1"},
       {R"(["flatten","dense -3"])", "\"units\" is -3"},
-      {R"(["flatten","dense 99999999999"])", "\"units\" is"},
+      {R"(["flatten","dense 99999999999"])", "\"units\" is 99999999999, expected at most 16777216"},
       {R"([{"units":5}])", "expected {layer = \"dense\", units = 512}, found {\"units\":5}"},
       {R"([{"layer":"conv2d","filter":5,"kernel":3}])", "unknown setting \"filter\"; did you mean \"filters\"?"},
       {R"([{"layer":"relu","slope":5}])", "\"slope\" is not a setting of relu, which has none"},

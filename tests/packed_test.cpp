@@ -29,6 +29,7 @@ TEST(Packed, FilesOfOtherProgramsWithByteOrLongLabels) {
 TEST(Packed, BadFilesAreRefused) {
   const ScratchFolder folder;
   const std::string pixels = counting(48);
+  static const int32_t kAbsurd = 999'999;
   const std::vector<int64_t> labels = {-1, int64_t{1} << 40, 2, 3};
   const auto load = [&](const std::function<void(SafetensorsWriter&)>& fill) {
     return [&folder, fill] {
@@ -78,6 +79,11 @@ TEST(Packed, BadFilesAreRefused) {
          w.add("labels", "I64", {1}, labels.data());
        }),
        "found -1"},
+      {"an absurd label", load([&](auto& w) {
+         with(w, "U8", {1, 3, 4, 4});
+         w.add("labels", "I32", {1}, &kAbsurd);
+       }),
+       "labels from 0 to 65535"},
       {"a label beyond 32 bits", load([&](auto& w) {
          with(w, "U8", {1, 3, 4, 4});
          w.add("labels", "I64", {1}, labels.data() + 1);

@@ -93,6 +93,8 @@ TEST(Settings, ErrorsNameKeyPlaceAndWhatWasExpected) {
   EXPECT_EQ(file("[algoritm]\nbatch = 1"),
             "unknown key \"algoritm.batch\" in my.toml line 2; did you mean \"algorithm.batch\"?");
   EXPECT_EQ(file("[algoritm]"), "unknown section [algoritm] in my.toml line 1; did you mean [algorithm]?");
+  EXPECT_EQ(file("size = 1"), "unknown key \"size\" in my.toml line 1; `agon presets NAME --all` prints every key");
+  EXPECT_EQ(file("about = 3"), "about is 3, expected a text in quotes (my.toml line 1)");
   EXPECT_EQ(file("[algorithm]\nbatch = \"ten\""), "algorithm.batch is \"ten\", expected an integer (my.toml line 2)");
   EXPECT_EQ(file("algorithm.batch = 1.5"), "algorithm.batch is 1.5, expected an integer (my.toml line 1)");
   EXPECT_EQ(file("algorithm.batch = 1e30"),

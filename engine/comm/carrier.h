@@ -69,6 +69,7 @@ struct CarrierPlugin {
   std::string (*gpu)(int index);  ///< the text of a WireEnd
   std::shared_ptr<Carrier> (*open)(std::shared_ptr<Device> device, std::shared_ptr<Communicator> processes,
                                    const NativeQueue& queue);
+  std::string (*libraries)();
 };
 inline constexpr const char* kCarrierPluginEntry = "agon_carrier_plugin";
 

@@ -88,6 +88,7 @@ std::shared_ptr<Communicator> communicator();
 struct CommunicatorPlugin {
   const char* abi;  ///< as of a device's plug-in
   std::shared_ptr<Communicator> (*open)();
+  std::string (*libraries)();  ///< as of a device's plug-in
 };
 inline constexpr const char* kCommunicatorPluginEntry = "agon_communicator_plugin";
 

@@ -7,6 +7,8 @@
 
 #include "kernels/cpu/baseline.h"
 #include "kernels/cpu/bfloat.h"
+#include "kernels/cpu/open.h"
+#include "kernels/error.h"
 
 namespace agon::cpu {
 
@@ -31,6 +33,11 @@ Arguments arguments(Direction direction) {
 }
 
 }  // namespace
+
+std::string libraries() {
+  const dnnl_version_t* version = dnnl_version();
+  return fmt::format("oneDNN {}.{}.{}", version->major, version->minor, version->patch);
+}
 
 DnnlConv::DnnlConv(const ConvShape& s) : shape_(s) {
   using namespace dnnl;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "kernels/device.h"
 
@@ -8,5 +9,7 @@ namespace agon::cpu {
 
 /// threads 0: all cores that this process may use.
 std::shared_ptr<Device> open(int threads);
+/// "oneDNN 2.7.3"
+std::string libraries();
 
 }  // namespace agon::cpu

@@ -134,13 +134,21 @@ std::shared_ptr<Device> open(int index) {
   return std::make_shared<CudaDevice>(index);
 }
 
+std::string libraries() {
+  int runtime = 0;
+  (void)cudaRuntimeGetVersion(&runtime);
+  const size_t dnn = cudnnGetVersion();  // 9.1.2 is 90102
+  return fmt::format("CUDA {}.{}, cuDNN {}.{}.{}", runtime / 1000, runtime / 10 % 100, dnn / 10000, dnn / 100 % 100,
+                     dnn % 100);
+}
+
 NativeQueue queue(Device& device) { return static_cast<CudaDevice&>(device).queue(); }
 
 }  // namespace
 }  // namespace agon::cuda
 
 extern "C" __attribute__((visibility("default"))) const void* agon_device_plugin() {
-  static const agon::DevicePlugin plugin{AGON_PLUGIN_ABI, agon::cuda::count, agon::cuda::description_of,
-                                         agon::cuda::open, agon::cuda::queue};
+  static const agon::DevicePlugin plugin{AGON_PLUGIN_ABI,  agon::cuda::count, agon::cuda::description_of,
+                                         agon::cuda::open, agon::cuda::queue, agon::cuda::libraries};
   return &plugin;
 }

@@ -89,6 +89,10 @@ struct ncclComm {
 
 extern "C" {
 
+ncclResult_t ncclGetVersion(int* version) {
+  *version = 22703;
+  return ncclSuccess;
+}
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   std::string folder = (fs::temp_directory_path() / "agon-nccl-XXXXXX").string();
   if (folder.size() >= sizeof(id->internal) || !mkdtemp(folder.data())) return ncclSystemError;

@@ -26,6 +26,7 @@ struct ncclConfig_t {
 using ncclComm_t = struct ncclComm*;
 
 extern "C" {
+ncclResult_t ncclGetVersion(int* version);
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank, ncclConfig_t* config);
 ncclResult_t ncclCommFinalize(ncclComm_t comm);

@@ -101,7 +101,12 @@ int run(int argc, char** argv) {
   command->add_option("--threads", iteration.threads, "threads of the cpu device; 0: all cores");
   command->add_option("--iterations", iteration.iterations, "0: as many as take some seconds");
   command->add_flag("--json", iteration.json, "a JSON object as the last line");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    fail(Fault::kUsage, "{}; see agon-bench --help", error.what());
+  }
   if (command->parsed())
     run_iterations(iteration);
   else if (!files.empty())
@@ -120,5 +125,8 @@ int main(int argc, char** argv) {
   } catch (const agon::Error& error) {
     fmt::print(stderr, "agon-bench: {}\n", error.what());
     return error.exit_code();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "agon-bench: {}\n", error.what());
+    return static_cast<int>(agon::Fault::kRun);
   }
 }

@@ -4,10 +4,12 @@
 #include <memory>
 
 #include "algorithms/run_folder.h"
+#include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/costs.h"
 #include "tools/agon/format.h"
+#include "tools/agon/record.h"
 #include "tools/agon/report_page.h"
 #include "tools/agon/sources.h"
 
@@ -22,7 +24,7 @@ struct ComparedRun {
 };
 
 ComparedRun read_compared(const std::string& path) {
-  const RunRecord record = read_run(path);
+  const RunRecord record = read_record(path);
   if (!record.summary) fail(Fault::kData, "{} holds no summary.json: the run has not ended yet", path);
   return {path, settings_of_run(path).to_json(), *record.summary};
 }
@@ -82,7 +84,7 @@ void compare(const std::vector<std::string>& paths, bool as_json) {
       }
       for (const auto& [name, row] : values) list.back()[name] = row[i];
     }
-    fmt::print("{}\n", list.dump());
+    fmt::print("{}\n", json_text(list));
     return;
   }
   std::vector<std::vector<std::string>> rows{{""}};

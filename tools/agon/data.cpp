@@ -6,6 +6,7 @@
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
+#include "tools/agon/numbers.h"
 #include "tools/agon/sources.h"
 
 namespace agon::cli {
@@ -44,7 +45,8 @@ void add_convert(CLI::App& data) {
       ->add_option("DST", arguments->destination,
                    "The file to write, DST.safetensors; a test split goes to DST-test.safetensors")
       ->required();
-  command->add_option("--size", arguments->options.size, "Side of the pictures, after a square crop (folder, celeba)")
+  add_number(*command, "--size", arguments->options.size, 1,
+             "Side of the pictures, after a square crop (folder, celeba)")
       ->type_name("PIXELS");
   command->add_option("--attributes", arguments->options.attributes, "celeba: list_attr_celeba.txt")->type_name("FILE");
   command->add_option("--attribute", arguments->options.attribute, "celeba: the attribute that becomes the label")
@@ -73,7 +75,7 @@ void add_look(CLI::App& data) {
   look->add_option("DATA", arguments->source, "A file, a folder, or strokes, ring, grid")->required();
   look->add_option("OUT,--out", arguments->out, "The PNG to write")->required();
   look->add_option("--split", arguments->split, "train or test")->type_name("SPLIT");
-  look->add_option("--per-class", arguments->options.per_class, "Pictures of each class")->type_name("N");
+  add_number(*look, "--per-class", arguments->options.per_class, 1, "Pictures of each class")->type_name("N");
   look->callback([arguments] {
     preview(chosen_split(open_named(arguments->source), arguments->split), arguments->out, arguments->options);
   });
@@ -88,9 +90,9 @@ void add_synth(CLI::App& data) {
   CLI::App* command = data.add_subcommand("synth", "Writes a built-in data set");
   command->add_option("NAME", arguments->name, listed(synthetic_names(), "or"))->required();
   command->add_option("DST,--out", arguments->destination, "The file to write, .safetensors")->required();
-  command->add_option("--count", arguments->options.count, "Items to train on")->type_name("N");
-  command->add_option("--test-count", arguments->options.test_count, "Items to test on")->type_name("N");
-  command->add_option("--seed", arguments->options.seed, "Of everything random in them")->type_name("S");
+  add_number(*command, "--count", arguments->options.count, 1, "Items to train on")->type_name("N");
+  add_number(*command, "--test-count", arguments->options.test_count, 1, "Items to test on")->type_name("N");
+  add_seed(*command, arguments->options.seed, "Of everything random in them");
   command->footer("Example:\n  agon data synth strokes strokes.safetensors --count 60000");
   command->callback([arguments] { print_files(synth(arguments->name, arguments->destination, arguments->options)); });
 }
@@ -107,7 +109,7 @@ void add_split(CLI::App& data) {
   command->add_option("DATA", arguments->source, "A file, a folder, or strokes, ring, grid")->required();
   command->add_option("FOLDER,--out", arguments->folder, "Where worker-0.safetensors and so on are written");
   command->add_flag("--preview", arguments->preview, "Only print who would get what");
-  command->add_option("--workers", arguments->workers, "N")->type_name("N");
+  add_number(*command, "--workers", arguments->workers, 1, "N")->type_name("N");
   command->add_option("--partition", arguments->options.kind, listed(partition_kinds(), "or"))->type_name("KIND");
   command->add_option("--skew", arguments->options.skew, "Of partition skew, per cent")->type_name("PERCENT");
   command->add_option("--alpha", arguments->options.alpha, "Of dirichlet and quantity: small is uneven")
@@ -116,7 +118,7 @@ void add_split(CLI::App& data) {
       ->type_name("N");
   command->add_option("--shards-per-worker", arguments->options.shards_per_worker, "Of shards")->type_name("N");
   command->add_option("--share", arguments->options.share, "Of diet, from 0 to 1")->type_name("SHARE");
-  command->add_option("--seed", arguments->options.seed, "Of the deal; a run's is run.seed")->type_name("S");
+  add_seed(*command, arguments->options.seed, "Of the deal; a run's is run.seed");
   command->footer(
       "Examples:\n"
       "  agon data split mnist/ shards/ --workers 3 --partition skew --skew 60\n"

@@ -7,9 +7,10 @@
 #include "algorithms/run_folder.h"
 #include "datasets/dataset.h"
 #include "engine/safetensors.h"
-#include "kernels/error.h"
+#include "engine/text.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
+#include "tools/agon/numbers.h"
 #include "tools/agon/progress.h"
 #include "tools/agon/sources.h"
 
@@ -28,7 +29,7 @@ Settings score_settings(const EvalArguments& arguments) {
   settings.declare({{"data.path", "\"\"", "the real data"}, {"run.seed", "1", "seed"}});
   settings.declare(evaluation_options());
   settings.set_text("data.path", arguments.data);
-  settings.set_integer("run.seed", static_cast<int64_t>(arguments.seed & INT64_MAX));
+  settings.set_integer("run.seed", static_cast<int64_t>(arguments.seed));
   if (arguments.samples != 0) settings.set_integer("score.samples", arguments.samples);
   if (!arguments.scorer.empty()) settings.set_text("score.scorer", arguments.scorer);
   if (arguments.extended) settings.set("score.extended=true");
@@ -39,8 +40,11 @@ void print_scores(const Scores& scores) {
   const auto row = [](const char* name, const auto& value, const char* meaning) {
     if (value) fmt::print("  {:<16}{:>12}   {}\n", name, significant(static_cast<double>(*value)), meaning);
   };
-  fmt::print("{} samples against {} real ones ({})\n", grouped(scores.samples), grouped(scores.real_samples),
-             scores.split);
+  if (scores.real_samples > 0)
+    fmt::print("{} samples against {} real ones ({})\n", grouped(scores.samples), grouped(scores.real_samples),
+               scores.split);
+  else if (scores.samples > 0)
+    fmt::print("{} samples\n", grouped(scores.samples));
   if (!scores.scorer.empty())
     fmt::print("scorer trained on {}, {} of the test pictures recognised, {}\n", scores.scorer,
                scores.scorer_accuracy ? fmt::format("{:.2f}%", 100 * *scores.scorer_accuracy) : "an unknown share",
@@ -67,18 +71,20 @@ void evaluate(const EvalArguments& arguments) {
   const std::string file = generator_file(arguments.source);
   const auto device = open_device(arguments.device);
   const DataSource data = open_data(settings);
+  const auto print = [&](const Scores& scores) {
+    arguments.json ? fmt::print("{}\n", json_text(scores.to_json())) : print_scores(scores);
+  };
+  // What does not fit is said before a scorer is trained.
   Progress progress;
   const SafetensorsFile contents = SafetensorsFile::open(file);
   if (contents.contains("images") || contents.contains("points")) {
     const Dataset generated = load_data(file, arguments.seed).train;
-    Evaluator evaluator(device, settings, data, progress.scorer_watch());
-    const Scores scores = evaluator.evaluate(generated);
-    return arguments.json ? fmt::print("{}\n", scores.to_json().dump()) : print_scores(scores);
+    expect_comparable(data.train, generated);
+    return print(Evaluator(device, settings, data, progress.scorer_watch()).evaluate(generated));
   }
   Generator generator = open_generator(device, arguments.source);
-  Evaluator evaluator(device, settings, data, progress.scorer_watch());
-  const Scores scores = evaluator.evaluate(generator, arguments.seed, 0);
-  arguments.json ? fmt::print("{}\n", scores.to_json().dump()) : print_scores(scores);
+  expect_comparable(data.train, generator.spec());
+  print(Evaluator(device, settings, data, progress.scorer_watch()).evaluate(generator, arguments.seed, 0));
 }
 
 }  // namespace
@@ -95,10 +101,10 @@ void add_eval(CLI::App& program) {
       ->add_option("--scorer", arguments->scorer,
                    "A file of `agon scorer` (default: trained once for the data, and cached)")
       ->type_name("FILE");
-  command->add_option("--samples", arguments->samples, "How many samples (default 500, as in the papers)")
+  add_number(*command, "--samples", arguments->samples, 2, "How many samples (default 500, as in the papers)")
       ->type_name("N");
   command->add_flag("--extended", arguments->extended, "Also KID, precision, recall, density, coverage");
-  command->add_option("--seed", arguments->seed, "Of the noise")->type_name("S");
+  add_seed(*command, arguments->seed, "Of the noise");
   command->add_option("--device", arguments->device, "auto, cpu, cuda or cuda:K")->type_name("DEVICE");
   command->add_flag("--json", arguments->json, "As JSON on one line");
   command->footer(

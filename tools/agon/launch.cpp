@@ -22,6 +22,8 @@
 namespace agon::cli {
 namespace {
 
+constexpr int kMostRanks = 4096;  // on one machine
+
 struct LaunchArguments {
   int ranks = 0;
   std::vector<std::string> words;
@@ -101,8 +103,8 @@ int wait_for_children() {
 }
 
 void launch(const LaunchArguments& arguments) {
-  if (arguments.ranks < 1)
-    fail(Fault::kUsage, "--ranks is {}, expected the number of processes, at least 1", arguments.ranks);
+  if (arguments.ranks < 1 || arguments.ranks > kMostRanks)
+    fail(Fault::kUsage, "--ranks is {}, expected the number of processes, 1 to {}", arguments.ranks, kMostRanks);
   if (arguments.words.front() != "train")
     fail(Fault::kUsage, "agon launch was asked for \"agon {}\", but only agon train runs in several processes",
          arguments.words.front());

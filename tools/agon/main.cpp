@@ -7,12 +7,16 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -66,9 +70,23 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error, const
   }
   if (!extra.empty())
     return fmt::format("{} does not know what to do with \"{}\"; see {} --help", path, extra.front(), path);
+  if (const auto* mismatch = dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {  // "--seed: 1 required S missing"
+    const std::string text = mismatch->what();
+    return fmt::format("{}: {} expects a value, found none; see {} --help", path, text.substr(0, text.find(':')), path);
+  }
   std::string reason = error.what();
   std::replace(reason.begin(), reason.end(), '\n', ' ');
   return fmt::format("{}: {}; see {} --help", path, reason, path);
+}
+
+/// A variable that a script forgot to set is not to become a default.
+void refuse_empty_values(CLI::App& command) {
+  for (CLI::Option* option : command.get_options())
+    option->check([name = option->get_name()](const std::string& value) {
+      if (value.empty()) fail(Fault::kUsage, "{} is empty, expected a value", name);
+      return std::string();
+    });
+  for (CLI::App* below : command.get_subcommands([](const CLI::App*) { return true; })) refuse_empty_values(*below);
 }
 
 int run(int count, char** values) {
@@ -84,6 +102,7 @@ int run(int count, char** values) {
   for (const auto add : {add_train, add_plan, add_sample, add_eval, add_scorer, add_data, add_presets, add_report,
                          add_sweep, add_compare, add_launch, add_info})
     add(program);
+  refuse_empty_values(program);
   const std::vector<std::string> arguments(values + 1, values + count);
   if (arguments.empty()) {
     fmt::print("{}", program.help());
@@ -96,6 +115,24 @@ int run(int count, char** values) {
     if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
     fail(Fault::kUsage, "{}", explain(program, error, arguments));
   }
+}
+
+/// As run(); results that do not get to where stdout leads are lost, and that is a failure.
+int run_and_print(int count, char** values) {
+  const auto lost = [](int error) {
+    fail(Fault::kRun, "the results cannot be printed: {}; send stdout to a place that takes them",
+         std::strerror(error));
+  };
+  int code = 0;
+  try {
+    code = run(count, values);
+  } catch (const std::system_error& error) {  // of fmt::print
+    if (!std::ferror(stdout)) throw;
+    lost(error.code().value());
+  }
+  if (std::fflush(stdout) != 0) lost(errno);
+  if (std::ferror(stdout)) lost(EIO);
+  return code;
 }
 
 /// Tells `agon launch`, which hears nothing from mpirun, what became of the run. The first word counts; false if it was
@@ -122,7 +159,8 @@ int leave(int exit_code, const std::string& sentence, bool all_know = false) {
   std::signal(SIGTERM, SIG_DFL);  // the first process may be ending this one already
   if (!processes->speaks()) std::this_thread::sleep_for(std::chrono::seconds(all_know ? 3 : 10));
   const bool first_word = report(exit_code);
-  if (processes->speaks() || (first_word && !all_know)) fmt::print(stderr, "agon: {}\n", sentence);
+  // Not by fmt::print, which throws where stderr takes nothing.
+  if (processes->speaks() || (first_word && !all_know)) std::fputs(("agon: " + sentence + "\n").c_str(), stderr);
   if (processes->size() > 1) processes->abandon(exit_code);
   return exit_code;
 }
@@ -131,12 +169,13 @@ int leave(int exit_code, const std::string& sentence, bool all_know = false) {
 }  // namespace agon::cli
 
 int main(int count, char** values) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
   // Progress and warnings go to stderr: stdout is for results.
   spdlog::set_default_logger(spdlog::stderr_color_mt("agon"));
   spdlog::set_pattern("agon: %v");
   try {
     if (agon::communicator()->rank() != 0) spdlog::set_level(spdlog::level::off);  // the first process speaks for all
-    const int code = agon::cli::run(count, values);
+    const int code = agon::cli::run_and_print(count, values);
     if (agon::communicator()->rank() == 0) agon::cli::report(code);
     if (code == 0) agon::communicator()->part();
     return code;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "algorithms/trainer.h"
+#include "engine/text.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
 #include "tools/agon/sources.h"
@@ -107,7 +108,7 @@ void add_plan(CLI::App& program) {
     const Settings settings = resolve_settings(source.text, source.origin, overrides);
     const nlohmann::json result = plan(settings, data_shape(settings), /*estimate=*/true);
     if (arguments->json)
-      fmt::print("{}\n", result.dump());
+      fmt::print("{}\n", json_text(result));
     else
       print_plan(result);
   });

@@ -7,6 +7,7 @@
 #include "engine/files.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
+#include "tools/agon/record.h"
 #include "tools/agon/report_page.h"
 #include "tools/agon/sources.h"
 
@@ -14,7 +15,7 @@ namespace agon::cli {
 namespace {
 
 ReportedRun reported(const std::string& path) {
-  ReportedRun run{.record = read_run(path)};
+  ReportedRun run{.record = read_record(path)};
   run.label = run.record.name;
   std::vector<std::string> as_far;
   if (run.record.summary)

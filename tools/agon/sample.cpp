@@ -1,5 +1,6 @@
 // agon sample: pictures (or points) from a trained generator.
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <filesystem>
 #include <memory>
 
@@ -9,6 +10,7 @@
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
+#include "tools/agon/numbers.h"
 #include "tools/agon/sources.h"
 
 namespace agon::cli {
@@ -39,8 +41,9 @@ std::vector<int32_t> labels_of(const SampleArguments& arguments, const Generator
   int32_t wanted = -1;
   for (size_t i = 0; i < spec.class_names.size(); ++i)
     if (spec.class_names[i] == arguments.labels) wanted = static_cast<int32_t>(i);
-  if (wanted < 0 && CLI::detail::lexical_cast(arguments.labels, wanted) && wanted >= spec.classes) wanted = -1;
-  if (wanted < 0)
+  const char* end = arguments.labels.data() + arguments.labels.size();
+  if (wanted < 0 && std::from_chars(arguments.labels.data(), end, wanted).ptr != end) wanted = -1;
+  if (wanted < 0 || wanted >= spec.classes)
     fail(Fault::kUsage, "--labels is {}, expected cycle or a class from 0 to {}", arguments.labels, spec.classes - 1);
   std::fill(labels.begin(), labels.end(), wanted);
   return labels;
@@ -122,7 +125,7 @@ void add_sample(CLI::App& program) {
       ->type_name("cycle|K");
   command->add_option("--out", arguments->out, "A contact sheet (.png) or a packed data set (.safetensors)")
       ->required();
-  command->add_option("--seed", arguments->seed, "Of the noise")->type_name("S");
+  add_seed(*command, arguments->seed, "Of the noise");
   command->add_option("--device", arguments->device, "auto, cpu, cuda or cuda:K")->type_name("DEVICE");
   command->footer(
       "Examples:\n"

@@ -6,9 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
-#include "kernels/error.h"
+#include "engine/text.h"
 #include "tools/agon/commands.h"
 #include "tools/agon/format.h"
+#include "tools/agon/numbers.h"
 #include "tools/agon/progress.h"
 #include "tools/agon/sources.h"
 
@@ -26,9 +27,9 @@ void add_scorer(CLI::App& program) {
       program.add_subcommand("scorer", "Trains the classifier that MS and FID use, prints its accuracy");
   command->add_option("--data", arguments->data, "Labelled images")->type_name("PATH|NAME")->required();
   command->add_option("--out", arguments->out, "The file to write, .safetensors")->type_name("FILE")->required();
-  command->add_option("--epochs", arguments->epochs, "Passes over the data (default: about 3,000 steps)")
+  add_number(*command, "--epochs", arguments->epochs, 1, "Passes over the data (default: about 3,000 steps)")
       ->type_name("N");
-  command->add_option("--seed", arguments->seed, "Of initial weights and order")->type_name("S");
+  add_seed(*command, arguments->seed, "Of initial weights and order");
   command->add_option("--device", arguments->device, "auto, cpu, cuda or cuda:K")->type_name("DEVICE");
   command->add_flag("--json", arguments->json, "Print accuracy and hash as JSON on one line");
   command->add_flag("--quiet", arguments->quiet, "No progress");
@@ -37,22 +38,23 @@ void add_scorer(CLI::App& program) {
       "  agon scorer --data mnist/ --out mnist-scorer.safetensors\n"
       "  agon eval runs/md-gan-mnist-mlp-1 --data mnist/ --scorer mnist-scorer.safetensors");
   command->callback([arguments] {
-    if (arguments->epochs < 0) fail(Fault::kUsage, "--epochs is {}, expected at least 1", arguments->epochs);
     Settings settings;
     settings.declare({{"data.path", "\"\"", "the data"}, {"run.seed", "1", "seed"}});
     settings.set_text("data.path", arguments->data);
     const DataSource data = open_data(settings);
+    AtomicFile file(arguments->out);  // before the training, which would be in vain
     Progress progress;
     const Scorer scorer =
         train_scorer(open_device(arguments->device), data, {.epochs = arguments->epochs, .seed = arguments->seed},
                      arguments->quiet ? ScorerWatch() : progress.scorer_watch());
-    scorer.save(arguments->out);
+    scorer.save(file);
+    file.commit();
     const ScorerCard& card = scorer.card();
     if (arguments->json) {
       const nlohmann::json result = {{"accuracy", card.accuracy},   {"tested", card.tested},
                                      {"tested_on", card.tested_on}, {"classes", card.classes},
                                      {"hash", scorer.hash()},       {"file", arguments->out}};
-      fmt::print("{}\n", result.dump());
+      fmt::print("{}\n", json_text(result));
     } else {
       fmt::print("{:.2f}% of {} {} pictures recognised; {} classes, weights {}; written to {}\n", 100 * card.accuracy,
                  grouped(card.tested), card.tested_on, card.classes, scorer.hash(), arguments->out);

@@ -10,8 +10,10 @@
 #include "datasets/synthetic.h"
 #include "engine/comm/communicator.h"
 #include "engine/files.h"
+#include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
+#include "tools/agon/record.h"
 #include "tools/agon/sources.h"
 #include "tools/agon/training.h"
 
@@ -84,6 +86,7 @@ void check_run(const Settings& settings, SharedData& data, bool plan) {
 
 /// The summary of a run that has ended already; nothing for one that has not.
 std::optional<json> finished_summary(const std::string& folder, const Settings& settings) {
+  check_summary(folder);
   if (folder_state(folder) == FolderState::kEmpty) return std::nullopt;
   if (folder_state(folder) == FolderState::kForeign)
     fail(Fault::kUsage, "{} holds other things than a run; give the sweep another folder with --out", folder);
@@ -91,7 +94,7 @@ std::optional<json> finished_summary(const std::string& folder, const Settings& 
     fail(Fault::kUsage, "{} holds a run of other settings than the sweep now asks for; give another folder with --out",
          folder);
   if (folder_state(folder) != FolderState::kFinished) return std::nullopt;
-  return json::parse(read_text(folder + "/summary.json"));
+  return read_summary(folder);
 }
 
 /// Why a run did not end: kept in its folder, so that it is not tried again and again.
@@ -156,7 +159,7 @@ void conclude(const Sweep& sweep, const std::vector<SweptRun>& runs, const Sweep
   write_atomically(arguments.out + "/sweep.html", sweep_page(sweep, points));
   if (!arguments.quiet) fmt::print(stderr, "written {0}/sweep.csv and {0}/sweep.html\n", arguments.out);
   if (arguments.json) {
-    fmt::print("{}\n", json{{"points", sweep_json(points)}, {"failures", failure_points(sweep, points)}}.dump());
+    fmt::print("{}\n", json_text({{"points", sweep_json(points)}, {"failures", failure_points(sweep, points)}}));
   } else {
     fmt::print("{}", sweep_table(points));
     for (const std::string& sentence : failure_points(sweep, points)) fmt::print("{}\n", sentence);

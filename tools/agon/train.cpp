@@ -4,8 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/comm/communicator.h"
+#include "engine/text.h"
 #include "kernels/error.h"
 #include "tools/agon/commands.h"
+#include "tools/agon/record.h"
 #include "tools/agon/sources.h"
 #include "tools/agon/training.h"
 
@@ -60,6 +62,7 @@ void train(TrainArguments arguments) {
   // Of several processes, the first looks whether there is a run already, before anybody begins a new one.
   const std::shared_ptr<Communicator> processes = communicator();
   const bool first = processes->rank() == 0;
+  if (first) check_summary(arguments.out);
   const FolderState state = first ? folder_state(arguments.out) : FolderState::kEmpty;
   const bool there = state == FolderState::kUnfinished || state == FolderState::kFinished;
   const bool resumes = processes->from_first(arguments.resume && there) != 0;
@@ -78,7 +81,7 @@ void train(TrainArguments arguments) {
     else
       fmt::print(stderr, "written to {}\n", arguments.out);
   }
-  if (arguments.json) fmt::print("{}\n", summary.to_json().dump());
+  if (arguments.json) fmt::print("{}\n", json_text(summary.to_json()));
 }
 
 }  // namespace

@@ -62,7 +62,6 @@ void catch_signals() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of the write, said in a sentence
 }
 
 bool stop_was_requested() { return stop_requested(); }
@@ -70,6 +69,7 @@ bool stop_was_requested() { return stop_requested(); }
 Summary train_into(const std::string& folder, const Settings& settings, const DataSource& data, bool resumes,
                    bool quiet) {
   Trainer trainer(settings, data);
+  trainer.open_named_scorer();                     // before there is a folder
   const bool first = communicator()->rank() == 0;  // of several processes, the one that keeps the record
   const auto record = first ? std::make_shared<RunFolder>(folder, resumes) : nullptr;
   trainer.set_checkpoint_folder(RunFolder::checkpoints_of(folder));

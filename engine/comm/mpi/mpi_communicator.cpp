@@ -121,8 +121,19 @@ class MpiCommunicator final : public Watched {
   std::vector<MPI_Request> requests_;
 };
 
-const CommunicatorPlugin plugin{AGON_PLUGIN_ABI,
-                                []() -> std::shared_ptr<Communicator> { return std::make_shared<MpiCommunicator>(); }};
+std::shared_ptr<Communicator> open() { return std::make_shared<MpiCommunicator>(); }
+
+/// "Open MPI v4.1.4": what comes first in a text that says much more.
+std::string libraries() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  std::string name(text, std::find_if(text, text + length, [](char c) { return c == ',' || c == '\n'; }));
+  std::replace(name.begin(), name.end(), '\t', ' ');
+  return name;
+}
+
+const CommunicatorPlugin plugin{AGON_PLUGIN_ABI, open, libraries};
 
 }  // namespace
 }  // namespace agon

@@ -197,7 +197,13 @@ std::shared_ptr<Carrier> open(std::shared_ptr<Device> device, std::shared_ptr<Co
   return std::make_shared<NcclCarrier>(std::move(device), std::move(processes), queue);
 }
 
-const CarrierPlugin plugin{AGON_PLUGIN_ABI, gpu, open};
+std::string libraries() {
+  int version = 0;
+  (void)ncclGetVersion(&version);  // 2.27.3 is 22703
+  return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+const CarrierPlugin plugin{AGON_PLUGIN_ABI, gpu, open, libraries};
 
 }  // namespace
 }  // namespace agon
