@@ -4,6 +4,7 @@
 // bfloat16 by 16 rows of 16 pairs (each row two rows of the matrix, woven) and adds the products to 16 x 16 floats: on
 // such processors fifteen times what vector registers do in fp32, which do bf16 at half of that.
 
+#include "kernels/cpu/bfloat.h"
 #include "kernels/cpu/tiles.h"
 
 #if AGON_TILES == 512 && defined(__AVX512BF16__) && defined(__AMX_BF16__)
@@ -51,5 +52,8 @@ struct AmxTiles {};
 inline void amx_multiply(int, int, AmxOperand, AmxOperand, int64_t, float*) {}
 
 #endif
+
+/// Whether bf16 is multiplied as such. Elsewhere it is fp32 arithmetic on rounded operands.
+inline bool multiplies_bf16() { return has_amx() || has_fast_pairs(); }
 
 }  // namespace agon::cpu

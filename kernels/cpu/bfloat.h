@@ -13,6 +13,16 @@ namespace agon::cpu {
 
 using agon::to_bfloat16;
 
+/// Whether this processor multiplies a pair of bfloat16 as fast as a float: AMD's with AVX512-BF16. On Intel's a pair
+/// takes as long as four floats; most of those have matrix registers for it (amx.h).
+inline bool has_fast_pairs() {
+#if defined(__AVX512BF16__)
+  return !__builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
 /// to[i] = from[i] rounded.
 inline void to_bfloat16(const float* from, Bfloat16* to, int64_t count) {
   int64_t i = 0;
@@ -25,7 +35,7 @@ inline void to_bfloat16(const float* from, Bfloat16* to, int64_t count) {
   for (; i < count; ++i) to[i] = to_bfloat16(from[i]);
 }
 
-/// to[i] = from[i] with a bfloat16's precision, for processors without bfloat16 arithmetic.
+/// to[i] = from[i] with a bfloat16's precision, for processors without fast bfloat16 arithmetic.
 inline void round_to_bfloat16(const float* from, float* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = to_float(to_bfloat16(from[i]));
 }

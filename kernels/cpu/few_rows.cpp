@@ -212,14 +212,9 @@ bool has_few_rows([[maybe_unused]] const ops::Gemm& op) {
   constexpr int64_t kLeastSum = 64;  // shorter ones do not pay for adding up the lanes
   // AVX-512's registers hold so large tiles that oneDNN is as fast, but for b^T; and only they multiply bf16.
   const bool fp32 = op.precision == Precision::kFp32, outer_products = AGON_TILES == 256 && fp32;
-#if defined(__AVX512BF16__)
-  constexpr bool kPairs = true;
-#else
-  constexpr bool kPairs = false;
-#endif
   if (op.k == 0) return false;
   if (!fp32 && has_amx()) return !op.split && !op.accumulate && !(op.transpose_a && op.transpose_b);
-  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || kPairs);
+  if (op.transpose_b) return !op.transpose_a && op.m <= kMostRows && op.k >= kLeastSum && (fp32 || has_fast_pairs());
   if (op.transpose_a) return outer_products && op.k <= kMostRows;
   // All columns of a narrow matrix would be copied.
   return outer_products && op.m <= kMostRows && op.n >= kTileWidth * kVector;

@@ -4,6 +4,7 @@
 #include <compare>
 #include <vector>
 
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/baseline.h"
 #include "kernels/cpu/bfloat.h"
 #include "kernels/cpu/dnnl_plan.h"
@@ -145,7 +146,7 @@ void enqueue(Stream& stream, const ops::Gemm& op) {
   const Cut cut(op);
   const bool few_rows = has_few_rows(op);
   std::vector<std::shared_ptr<const Bf16Matmul>> plans;
-  if (op.precision == Precision::kBf16 && !few_rows)
+  if (op.precision == Precision::kBf16 && !few_rows && multiplies_bf16())
     for (int64_t chunk = 0; chunk < cut.chunks; ++chunk) {
       const Block2 block = cut.block(chunk);
       plans.push_back(
@@ -159,7 +160,7 @@ void enqueue(Stream& stream, const ops::Gemm& op) {
                 else if (op.precision == Precision::kFp32)
                   multiply_fp32(product);
                 else
-                  multiply_bf16(product, plans[static_cast<size_t>(chunk)].get());
+                  multiply_bf16(product, plans.empty() ? nullptr : plans[static_cast<size_t>(chunk)].get());
               }});
 }
 

@@ -387,10 +387,12 @@ void tile_convolution(const ConvShape& s, Columns columns, float* x, float* w, f
   columns.end = std::min(columns.end * (16 / kVector), (count + kVector - 1) / kVector);
   if (s.precision == Precision::kFp32) return convolve<float>(s, columns, x, w, y);
 #if defined(__AVX512BF16__)
-  std::optional<AmxTiles> tiles;
-  if (by_matrix<Bfloat16>()) tiles.emplace();
-  convolve<Bfloat16>(s, columns, x, w, y);
-#else
+  if (multiplies_bf16()) {
+    std::optional<AmxTiles> tiles;
+    if (has_amx()) tiles.emplace();
+    return convolve<Bfloat16>(s, columns, x, w, y);
+  }
+#endif
   const auto rounded = [&](Direction output, MatrixScratch slot, float* from, int64_t floats) {
     if (s.direction == output) return from;
     float* const to = scratch(slot, floats);
@@ -400,7 +402,6 @@ void tile_convolution(const ConvShape& s, Columns columns, float* x, float* w, f
   convolve<float>(s, columns, rounded(Direction::kInputGrad, kScratchE, x, s.x_count()),
                   rounded(Direction::kWeightGrad, kScratchF, w, s.w_count()),
                   rounded(Direction::kForward, kScratchG, y, s.y_count()));
-#endif
 }
 
 #else

@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <string_view>
 
 #include "kernels/error.h"
 #include "tools/agon-bench/bench.h"
@@ -78,7 +80,9 @@ void run_rows(const std::string& device_name, int threads) {
 }
 
 int run(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);  // takes its own --benchmark_... options
+  // Takes its own --benchmark_... options, and would take --help, too, and say nothing of ours.
+  const auto asks = [](std::string_view argument) { return argument == "--help" || argument == "-h"; };
+  if (std::none_of(argv, argv + argc, asks)) benchmark::Initialize(&argc, argv);
   CLI::App app{
       "agon-bench: microbenchmarks. Options of Google Benchmark work too: --benchmark_filter=REGEX chooses rows,\n"
       "--benchmark_out=FILE.json writes them. roofline% is the share of what the device's measured copy bandwidth and\n"
