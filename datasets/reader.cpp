@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/image.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 
@@ -54,6 +55,22 @@ void decode(const RawSplit& split, int64_t first, int64_t count, uint8_t* pixels
   if (error) std::rethrow_exception(error);
 }
 
+/// The middle squares of a split's images, scaled to side x side; as they are if they have that size.
+RawSplit scaled(RawSplit split, int64_t side) {
+  if (split.height == side && split.width == side) return split;
+  const int64_t height = split.height, width = split.width, channels = split.channels;
+  split.image = [=, original = std::move(split.image)](int64_t index, uint8_t* pixels) {
+    std::vector<uint8_t> planes(static_cast<size_t>(channels * height * width));
+    original(index, planes.data());
+    for (auto plane = planes.begin(); plane != planes.end(); plane += height * width) {
+      const Image square = cropped_square({height, width, 1, {plane, plane + height * width}}, side);
+      pixels = std::copy(square.pixels.begin(), square.pixels.end(), pixels);
+    }
+  };
+  split.height = split.width = side;
+  return split;
+}
+
 }  // namespace
 
 RegisterReader::RegisterReader(Reader reader) {
@@ -89,6 +106,10 @@ RawSource read_raw(const Reader& reader, const std::filesystem::path& path, cons
   RawSource source = readable([&] { return reader.read(path, options); });
   for (const RawSplit* split : {&source.train, source.test ? &*source.test : nullptr})
     if (split) classes_of(split->name, split->count, split->labels, split->class_names);
+  if (options.size > 0) {
+    source.train = scaled(std::move(source.train), options.size);
+    if (source.test) source.test = scaled(std::move(*source.test), options.size);
+  }
   const RawSplit& train = source.train;
   if (!source.test) return source;
   const RawSplit& test = *source.test;

@@ -155,6 +155,34 @@ TEST(Cifar, FolderAndArchiveAreTheSame) {
   }
 }
 
+TEST(Readers, ScalePicturesOfEveryKindToASize) {
+  const ScratchFolder folder;
+  // Planes of one grey each, a lighter left half in the last one, of two pictures.
+  std::string record(1, '\3');
+  for (int plane = 0; plane < 3; ++plane)
+    for (int i = 0; i < 1024; ++i) record += static_cast<char>(plane == 2 && i % 32 < 16 ? 200 : 40 * plane + 10);
+  folder.put("data_batch_1.bin", record + record);
+  folder.put("test_batch.bin", record);
+  const Reader& cifar = reader("cifar10");
+  for (const int64_t size : {64, 8, 5}) {
+    const RawSource source = read_raw(cifar, folder.path(), {.size = size});
+    ASSERT_EQ(source.test->height, size);
+    const Dataset data = in_memory(source.train);
+    ASSERT_EQ(data.values_per_item(), 3 * size * size);
+    EXPECT_EQ(data.labels(), (std::vector<int32_t>{3, 3}));
+    const uint8_t* second = data.images() + data.values_per_item();
+    for (int64_t i = 0; i < size * size; ++i) {
+      EXPECT_EQ(second[i], 10);
+      EXPECT_EQ(second[size * size + i], 50);
+      const bool left = i % size < size / 4, right = i % size > size - 1 - size / 4;
+      if (left || right) {
+        EXPECT_NEAR(second[2 * size * size + i], left ? 200 : 90, 12) << size;
+      }
+    }
+  }
+  EXPECT_EQ(read_raw(cifar, folder.path(), {}).train.height, 32);
+}
+
 TEST(Cifar, HundredUsesTheFineLabel) {
   const ScratchFolder folder;
   folder.put("cifar-100-binary/train.bin", std::string("\1\143", 2) + counting(3072));

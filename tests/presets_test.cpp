@@ -20,6 +20,7 @@ DataShape shape_of(const std::string& data) {
   if (data == "cifar10") return {.sample = {32, 32, 3}, .classes = 10, .count = 50000};
   if (data == "celeba") return {.sample = {128, 128, 3}, .classes = 0, .count = 192599};
   if (data == "celeba64") return {.sample = {64, 64, 3}, .classes = 0, .count = 192599};
+  if (data == "cifar10-64") return {.sample = {64, 64, 3}, .classes = 10, .count = 50000};
   if (data == "chest-xray-64") return {.sample = {64, 64, 1}, .classes = 3, .count = 1124};
   if (data == "ring") return {.sample = {1, 1, 2}, .classes = 8, .count = 20000};
   return {.sample = {28, 28, 1}, .classes = 10, .count = 60000};
@@ -83,7 +84,8 @@ TEST(Presets, TheRivalsPapersSettings) {
     return plan(settings, shape_of(settings.text("data.path")))["parameters"][which].get<int64_t>();
   };
   // Ren et al. 2021, section IV.
-  for (const std::string name : {"ren-serial-celeba-dcgan", "ren-parallel-celeba-dcgan"}) {
+  for (const std::string name : {"ren-serial-celeba-dcgan", "ren-parallel-celeba-dcgan", "ren-serial-cifar10-dcgan",
+                                 "ren-parallel-cifar10-dcgan"}) {
     EXPECT_EQ(parameters(name, "generator"), 3576704);
     EXPECT_EQ(parameters(name, "discriminator"), 2765568);
     const Settings ren = of(name);

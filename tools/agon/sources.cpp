@@ -44,7 +44,8 @@ const std::vector<KnownSet> kKnownSets = {
     {"mnist", {.sample = {28, 28, 1}, .classes = 10, .count = 60000}},
     {"cifar10", {.sample = {32, 32, 3}, .classes = 10, .count = 50000}},
     {"celeba", {.sample = {128, 128, 3}, .classes = 0, .count = 192599}},
-    {"celeba64", {.sample = {64, 64, 3}, .classes = 0, .count = 192599}},  // agon data convert celeba ... --size 64
+    {"celeba64", {.sample = {64, 64, 3}, .classes = 0, .count = 192599}},    // agon data convert celeba ... --size 64
+    {"cifar10-64", {.sample = {64, 64, 3}, .classes = 10, .count = 50000}},  // the same of cifar10
 };
 
 bool is_there(const fs::path& path) {

@@ -34,7 +34,7 @@ DataSource open_data(const Settings& settings);
 /// Makes data.path absolute if it is one that is there, so that a run's config.toml means the same in every folder.
 void locate_data(Settings& settings);
 
-/// The full set's of "mnist", "cifar10", "celeba" and "celeba64", which are 64x64; nothing of other names.
+/// The full set's of "mnist", "cifar10", "celeba", and, of 64x64, "celeba64" and "cifar10-64"; nothing of other names.
 std::optional<DataShape> known_shape(const std::string& name);
 
 /// What a plan depends on; for "mnist", "cifar10" and "celeba" the full sets' shapes, when there are no data of that
