@@ -174,7 +174,8 @@ TEST(Readers, ScalePicturesOfEveryKindToASize) {
     for (int64_t i = 0; i < size * size; ++i) {
       EXPECT_EQ(second[i], 10);
       EXPECT_EQ(second[size * size + i], 50);
-      const bool left = i % size < size / 4, right = i % size > size - 1 - size / 4;
+      const bool left = i % size < size / 4;
+      const bool right = i % size > size - 1 - size / 4;
       if (left || right) {
         EXPECT_NEAR(second[2 * size * size + i], left ? 200 : 90, 12) << size;
       }
