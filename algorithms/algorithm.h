@@ -125,6 +125,8 @@ class Algorithm {
   /// Fail-stop of a worker, with its data; a worker that joins with a copy of the models of `like`.
   virtual void worker_lost(int64_t worker) = 0;
   virtual void worker_joined(int64_t worker, int64_t like) = 0;
+  /// This iteration was given up half-way, because a process was lost; before worker_lost() of its workers.
+  virtual void interrupted() {}
 };
 
 /// How an algorithm makes itself known, in its own file: const AlgorithmRegistration registration{{"md-gan", ...}}.

@@ -31,6 +31,24 @@ std::vector<Event> read_list(const Settings& settings, const std::string& key, c
 
 }  // namespace
 
+nlohmann::json to_json(const std::vector<Event>& events) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Event& event : events)
+    list.push_back({{"iteration", event.iteration}, {"worker", event.worker}, {"kind", event.kind}});
+  return list;
+}
+
+std::vector<Event> events_from_json(const nlohmann::json& list) {
+  std::vector<Event> events;
+  for (const nlohmann::json& event : list)
+    events.push_back({event.at("iteration"), event.at("worker"), event.at("kind")});
+  return events;
+}
+
+FaultSchedule::FaultSchedule(int64_t workers) {
+  for (int64_t worker = 0; worker < workers; ++worker) at_start_.push_back(worker);
+}
+
 FaultSchedule::FaultSchedule(const Settings& settings, int64_t workers, int64_t iterations, uint64_t seed) {
   std::vector<Event> wanted = read_list(settings, "world.crash", "lost", workers);
   for (Event& event : read_list(settings, "world.join", "joined", workers)) wanted.push_back(std::move(event));
@@ -96,6 +114,11 @@ FaultSchedule::FaultSchedule(const Settings& settings, int64_t workers, int64_t 
         events_.push_back({i, worker, "lost"});
       }
   }
+}
+
+void FaultSchedule::add(const Event& event) {
+  const auto later = [](int64_t iteration, const Event& other) { return iteration < other.iteration; };
+  events_.insert(std::upper_bound(events_.begin(), events_.end(), event.iteration, later), event);
 }
 
 std::vector<Event> FaultSchedule::at(int64_t iteration) const {

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "engine/settings.h"
 
 namespace agon {
@@ -16,6 +18,10 @@ struct Event {
   int64_t like = -1;  ///< of one who joins: the living worker whose models it copies
 };
 
+/// [{"iteration": .., "worker": .., "kind": ..}, ...]
+nlohmann::json to_json(const std::vector<Event>& events);
+std::vector<Event> events_from_json(const nlohmann::json& list);
+
 /// Who is lost and who joins, and when: known before the run from the settings and the seed alone, so that every rank,
 /// the plan and a resumed run agree.
 class FaultSchedule {
@@ -23,6 +29,10 @@ class FaultSchedule {
   /// Reads world.crash_every, world.crash and world.join for `workers` workers and `iterations` iterations.
   /// Throws Error(kUsage) for what cannot happen (a worker lost twice, a number out of range).
   FaultSchedule(const Settings& settings, int64_t workers, int64_t iterations, uint64_t seed);
+
+  /// Nobody, until add() says so.
+  explicit FaultSchedule(int64_t workers);
+  void add(const Event& event);
 
   const std::vector<Event>& events() const { return events_; }  ///< by iteration
   std::vector<Event> at(int64_t iteration) const;

@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "algorithms/clock.h"
+#include "algorithms/faults.h"
+#include "algorithms/options.h"
 #include "algorithms/players.h"
 
 namespace agon {
@@ -26,40 +29,68 @@ class AsyncPlan final : public AlgorithmPlan {
         swap(parse_swap(settings.text("algorithm.swap"))),
         swap_moments(parse_moments(settings.text("algorithm.swap_moments"))),
         game_(game),
-        clock_(game.network),
-        latest_(static_cast<size_t>(game.workers)) {
-    if (!settings.raw("world.crash").empty() || !settings.raw("world.join").empty() ||
-        settings.is_text("world.crash_every") || settings.integer("world.crash_every", 0) > 0)
-      fail(Fault::kUsage,
-           "algorithm \"md-gan-async\" knows no faults yet; leave world.crash, crash_every and join out");
-    for (int64_t n = 0; n < game.workers; ++n) everybody_.push_back(n);
-    clock_.advance({first_deal(), turn_of(everybody_)}, 1, everybody_);
+        faults_(settings, game.workers, iterations_of(settings), game.seed),
+        start_(game.network, game.workers),
+        now_(start_) {}
+
+  /// In a run, which may lose processes at any time, it is not the schedule that counts but what happens.
+  void follow_events() { restart_history(FaultSchedule(game_.workers), {}); }
+  void happened(const Event& event) {
+    FaultSchedule faults = faults_;
+    faults.add(event);
+    restart_history(std::move(faults), interruptions_);
+  }
+  /// This iteration was given up: nobody knows what has arrived, so that everybody begins anew.
+  void interrupted(int64_t iteration) {
+    std::set<int64_t> interruptions = interruptions_;
+    interruptions.insert(iteration);
+    restart_history(faults_, std::move(interruptions));
+  }
+  nlohmann::json history() const { return {{"events", to_json(faults_.events())}, {"interruptions", interruptions_}}; }
+  void restore(const nlohmann::json& history) {
+    FaultSchedule faults(game_.workers);
+    for (const Event& event : events_from_json(history.at("events"))) faults.add(event);
+    restart_history(std::move(faults), history.at("interruptions").get<std::set<int64_t>>());
+  }
+
+  /// Who gets batches at the start of an iteration, made by the weights that there are then: in the first everybody,
+  /// later those who have joined.
+  std::vector<int64_t> beginners(int64_t iteration) const {
+    if (iteration == 1 || interruptions_.contains(iteration - 1)) return faults_.living(iteration);
+    std::vector<int64_t> list;
+    for (const Event& event : faults_.at(iteration - 1))
+      if (event.kind == "joined") list.push_back(event.worker);
+    return list;
   }
 
   /// The i-th arrival: of the worker whose feedback is there first, of equals the first.
   const Arrival& arrival(int64_t iteration) const {
     while (std::ssize(arrivals_) < iteration) {
+      const int64_t i = std::ssize(arrivals_) + 1;
+      now_.begin(beginners(i), i, phases_before(i));
       int64_t next = 0;
       double earliest = INFINITY;
-      for (int64_t n : everybody_) {
-        const double rate = game_.network->rate(n, latest_[static_cast<size_t>(n)].dealt, Direction::kUp, 1);
-        const double there = clock_.ready(n) + 8.0 * static_cast<double>(feedback_bytes()) / rate;
+      for (int64_t n : faults_.living(i)) {
+        const double rate = game_.network->rate(n, now_.latest[static_cast<size_t>(n)].dealt, Direction::kUp, 1);
+        const double there = now_.clock.ready(n) + 8.0 * static_cast<double>(feedback_bytes()) / rate;
         if (there < earliest) earliest = there, next = n;
       }
-      Arrival& arrival = latest_[static_cast<size_t>(next)];
+      Arrival& arrival = now_.latest[static_cast<size_t>(next)];
       arrival.worker = next, ++arrival.turn;
       arrivals_.push_back(arrival);
-      arrival.dealt = std::ssize(arrivals_);
-      clock_.advance(phases_of(arrivals_.back(), arrival.dealt), arrival.dealt, everybody_);
+      arrival.dealt = i;
+      now_.clock.advance(phases_of(arrivals_.back(), i), i, {});
     }
     return arrivals_[static_cast<size_t>(iteration - 1)];
   }
   int64_t staleness(int64_t iteration) const { return iteration - 1 - arrival(iteration).dealt; }
 
-  bool swap_due(int64_t iteration) const { return swap_every > 0 && game_.workers > 1 && iteration % swap_every == 0; }
-  Mixing swap_matrix(int64_t iteration) const {
+  bool swap_due(int64_t iteration, int64_t workers) const {
+    return swap_every > 0 && workers > 1 && iteration % swap_every == 0;
+  }
+  Mixing swap_matrix(int64_t iteration, int64_t workers) const {
     HostRandom random(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(iteration));
-    return Mixing::permutation(swap_sources(swap, game_.workers, random));
+    return Mixing::permutation(swap_sources(swap, workers, random));
   }
 
   std::vector<FleetUse> fleets() const override {
@@ -67,15 +98,16 @@ class AsyncPlan final : public AlgorithmPlan {
             {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
   }
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>&) const override {
-    std::vector<Phase> list;
-    if (iteration == 1) list = {first_deal(), turn_of(everybody_)};
+    std::vector<Phase> list = phases_before(iteration);
     const std::vector<Phase> own = phases_of(arrival(iteration), iteration);
     list.insert(list.end(), own.begin(), own.end());
     return list;
   }
   /// What counts is the generator: nobody waits for the slowest.
   std::vector<int64_t> awaited(const std::vector<int64_t>&) const override { return {}; }
-  std::vector<Transfer> join_messages(int64_t, int64_t) const override { return {}; }
+  std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
+    return {World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
+  }
 
   const int64_t swap_every;
   const SwapKind swap;
@@ -84,15 +116,39 @@ class AsyncPlan final : public AlgorithmPlan {
  private:
   using Direction = NetworkModel::Direction;
 
+  /// How far the arrivals have been worked out.
+  struct Progress {
+    Progress(std::shared_ptr<const NetworkModel> network, int64_t workers)
+        : clock(std::move(network)), latest(static_cast<size_t>(workers)) {}
+    void begin(const std::vector<int64_t>& beginners, int64_t iteration, const std::vector<Phase>& phases) {
+      for (int64_t worker : beginners) latest[static_cast<size_t>(worker)].dealt = iteration - 1;
+      clock.advance(phases, iteration, {});
+    }
+    SimulatedClock clock;
+    std::vector<Arrival> latest;  // [N]
+  };
+
+  /// Arrivals are worked out again: processes may have been at different ones when something happened.
+  void restart_history(FaultSchedule faults, std::set<int64_t> interruptions) {
+    faults_ = std::move(faults), interruptions_ = std::move(interruptions);
+    arrivals_.clear();
+    now_ = start_;
+  }
+
+  int64_t discriminator_floats(bool with_moments) const {
+    return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
+  }
   int64_t feedback_bytes() const { return game_.batch * game_.sample().size() * int64_t{sizeof(float)}; }
   void deal_to(int64_t worker, std::vector<Transfer>& messages) const {
     for (int batch = 0; batch < 2; ++batch)  // X^(g), X^(d)
       World::plan_deal(messages, {worker}, game_.batch, game_.sample(), game_.conditional());
   }
-  Phase first_deal() const {
-    Phase phase{.server = {{game_.generator.network.get(), 2 * game_.batch, game_.workers}}};
-    for (int64_t worker : everybody_) deal_to(worker, phase.messages);
-    return phase;
+  std::vector<Phase> phases_before(int64_t iteration) const {
+    const std::vector<int64_t> who = beginners(iteration);
+    if (who.empty()) return {};
+    Phase deal{.server = {{game_.generator.network.get(), 2 * game_.batch, std::ssize(who)}}};
+    for (int64_t worker : who) deal_to(worker, deal.messages);
+    return {deal, turn_of(who)};
   }
   /// A worker begins as soon as it has its batches.
   Phase turn_of(const std::vector<int64_t>& who) const {
@@ -106,23 +162,24 @@ class AsyncPlan final : public AlgorithmPlan {
     World::plan_collect(list[0].messages, {arrival.worker}, game_.batch, game_.sample());
     list[1].server = {{G, game_.batch, 1, Grads::kParams}, {G, 2 * game_.batch}};
     deal_to(arrival.worker, list[1].messages);
-    if (swap_due(iteration)) {
+    const std::vector<int64_t> living = faults_.living(iteration);
+    if (swap_due(iteration, std::ssize(living))) {
       Phase& exchange = list.emplace_back();
-      World::plan_mix(exchange.messages, everybody_, swap_matrix(iteration),
-                      Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser,
-                                          swap_moments == Moments::kTravel),
-                      MessageKind::kDiscriminators, Route::kPeers);
+      World::plan_mix(exchange.messages, living, swap_matrix(iteration, std::ssize(living)),
+                      discriminator_floats(swap_moments == Moments::kTravel), MessageKind::kDiscriminators,
+                      Route::kPeers);
     }
     list.push_back(turn_of({arrival.worker}));
     return list;
   }
 
   const GamePlan game_;
-  std::vector<int64_t> everybody_;
-  // Arrivals follow from the settings alone; as many as were asked for are worked out.
-  mutable SimulatedClock clock_;
+  FaultSchedule faults_;
+  std::set<int64_t> interruptions_;  // iterations that were given up
+  // Arrivals follow from the settings and from who was there; as many as were asked for are worked out.
+  const Progress start_;
+  mutable Progress now_;
   mutable std::vector<Arrival> arrivals_;
-  mutable std::vector<Arrival> latest_;  // [N]
 };
 
 class MdGanAsync final : public Algorithm {
@@ -136,12 +193,13 @@ class MdGanAsync final : public Algorithm {
         server_(stage, Place::kServer, {.batch = game_.batch}),
         workers_(stage),
         judged_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()),
-        learnt_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()) {}
+        learnt_(stage.device(), workers_.fleet().capacity(), game_.batch, game_.sample(), game_.conditional()) {
+    plan_.follow_events();
+  }
 
   void iterate() override {
-    const int64_t i = world_.iteration();
-    if (i == 1)
-      for (int64_t n = 0; n < game_.workers; ++n) at(0, [&] { deal(n); });
+    const int64_t i = world_.iteration(), N = world_.size();
+    for (int64_t n : plan_.beginners(i)) at(i - 1, [&] { deal(n); });
 
     // Worker n, whose feedback arrives now: L learning iterations on its X^(d), then F_n on its X^(g).
     const int64_t n = plan_.arrival(i).worker, dealt = plan_.arrival(i).dealt, turn = plan_.arrival(i).turn;
@@ -165,8 +223,8 @@ class MdGanAsync final : public Algorithm {
 
     // The worker gets new batches and begins anew.
     deal(n);
-    if (plan_.swap_due(i))
-      world_.mix(workers_.fleet(), plan_.swap_matrix(i), MessageKind::kDiscriminators, Route::kPeers,
+    if (plan_.swap_due(i, N))
+      world_.mix(workers_.fleet(), plan_.swap_matrix(i, N), MessageKind::kDiscriminators, Route::kPeers,
                  plan_.swap_moments);
   }
 
@@ -189,16 +247,35 @@ class MdGanAsync final : public Algorithm {
     return list;
   }
   Losses losses() override { return {workers_.mean_loss(), workers_.mean_generator_loss()}; }
-  /// There are no planned faults, and no process that really dies can be done without: its feedback is waited for.
-  void worker_lost(int64_t worker) override {
-    fail(Fault::kRun,
-         "md-gan-async cannot go on without worker {}, whose process was lost; go on from the last checkpoint "
-         "with --resume",
-         worker);
+  nlohmann::json state() const override { return plan_.history(); }
+  void restore(const nlohmann::json& state) override {
+    if (!state.is_null()) plan_.restore(state);  // null in older checkpoints, of runs without faults
   }
-  void worker_joined(int64_t, int64_t) override {}
+
+  void worker_lost(int64_t worker) override {
+    plan_.happened({world_.iteration(), worker, "lost"});
+    if (const int64_t gone = world_.replica_of(worker); gone >= 0)
+      for (int64_t r = gone; r + 1 < workers_.fleet().replicas(); ++r) move_batches(r + 1, r);
+    remove_worker(world_, workers_.fleet(), worker);
+  }
+  void worker_joined(int64_t worker, int64_t like) override {
+    plan_.happened({world_.iteration(), worker, "joined", like});
+    const int64_t before = workers_.fleet().replicas();
+    insert_worker(world_, workers_.fleet(), worker, like);
+    if (workers_.fleet().replicas() == before) return;  // in another process
+    const std::vector<int64_t>& here = world_.here();
+    const int64_t place = std::lower_bound(here.begin(), here.end(), worker) - here.begin();
+    for (int64_t r = before; r > place; --r) move_batches(r - 1, r);
+  }
+  void interrupted() override { plan_.interrupted(world_.iteration()); }
 
  private:
+  /// The batches of a worker here get another place.
+  void move_batches(int64_t from, int64_t to) {
+    for (const BatchBuffer* dealt : {&judged_, &learnt_})
+      copy(world_.device(), dealt->view(1).only(from), dealt->view(1).only(to));
+  }
+
   /// X^(g) and X^(d) for worker n, from the present weights.
   void deal(int64_t n) {
     world_.deal_to(n, server_.generate_as(n, kJudged), game_.conditional(), part(judged_, n));
@@ -210,7 +287,12 @@ class MdGanAsync final : public Algorithm {
   void at(int64_t iteration, Work work) {
     const int64_t now = world_.iteration();
     world_.set_iteration(iteration);
-    work();
+    try {
+      work();
+    } catch (const ProcessLost&) {
+      world_.set_iteration(now);
+      throw;
+    }
     world_.set_iteration(now);
   }
 
@@ -221,7 +303,7 @@ class MdGanAsync final : public Algorithm {
 
   World& world_;
   const GamePlan& game_;
-  const AsyncPlan plan_;
+  AsyncPlan plan_;
   const double alpha_, rate_;
   Generators server_;
   Discriminators workers_;

@@ -35,13 +35,6 @@ class Stopwatch {
   const Clock::time_point start_ = Clock::now();
 };
 
-nlohmann::json to_json(const std::vector<Event>& events) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const Event& event : events)
-    list.push_back({{"iteration", event.iteration}, {"worker", event.worker}, {"kind", event.kind}});
-  return list;
-}
-
 }  // namespace
 
 Settings resolve_settings(const std::string& toml, const std::string& origin, const std::vector<std::string>& overrides,
@@ -169,6 +162,7 @@ struct Trainer::Impl {
       } catch (const ProcessLost&) {  // one more
       }
     }
+    algorithm->interrupted();
     const std::vector<int64_t> living = world().living();
     for (int64_t worker : living) {
       if (processes.present(world().rank_of(worker))) continue;
@@ -288,9 +282,7 @@ struct Trainer::Impl {
               logged_iteration = world().iteration();
               ranked_first = trainer.value("ranked_first", int64_t{-1});
               clock.restore(trainer.at("clock"));
-              events.clear();
-              for (const auto& event : trainer.at("events"))
-                events.push_back({event.at("iteration"), event.at("worker"), event.at("kind")});
+              events = events_from_json(trainer.at("events"));
             }};
   }
 

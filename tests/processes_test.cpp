@@ -110,7 +110,9 @@ TEST_F(Processes, GiveTheBitsOfOne) {
         Row{"ren-serial-ring-mlp", "--set algorithm.schedule=round-robin --set algorithm.ratio=0.6", kMany},
         Row{"ren-parallel-strokes-mlp", pictures + "--set algorithm.model_bits=16 --set world.crash='[\"4:3\"]'"},
         Row{"md-gan-async-ring-mlp", "--set algorithm.swap_epochs=0.01 --set algorithm.swap_moments=travel"},
-        Row{"md-gan-async-strokes-mlp", pictures},
+        Row{"md-gan-async-strokes-mlp",
+            pictures + "--set world.ranks=[2,1,0,1,2] --set world.crash='[\"3:1\", \"7:0\"]' --set "
+                       "world.join='[\"9:1\"]'"},
         Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3", kMany},
         Row{"lipizzaner-ring-mlp",
             grid +
@@ -379,6 +381,24 @@ TEST_P(Losses, WorkersThatDieOrStopAreDropped) {
     EXPECT_NE(metrics.find("\"iteration\":1500"), std::string::npos);
     EXPECT_EQ(process(1), -1) << "the stopped process is still there";
   }
+}
+
+TEST_F(WithoutMpi, AnAsynchronousServerGoesOnWithoutTheLost) {
+  const Outcome outcome = lose(1, SIGKILL, "tcp",
+                               "--set algorithm.name=md-gan-async --set algorithm.swap_epochs=0.01 --set "
+                               "world.workers=6 --set run.log_every=50 --iterations 4000");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json summary = json::parse(outcome.last_line());
+  EXPECT_EQ(summary["iterations"], 4000);
+  ASSERT_EQ(summary["events"].size(), 2u) << outcome.err;
+  for (const int i : {0, 1}) EXPECT_EQ(summary["events"][i]["worker"], 2 + i);
+  // Its checkpoint knows who is left, and whose batches they have.
+  fs::copy(folder_ / "run", folder_ / "copy", fs::copy_options::recursive);
+  const json one = trained(1, "--resume --out run --iterations 4050");
+  const json three = trained(3, "--resume --out copy --iterations 4050", "tcp");
+  EXPECT_EQ(one["events"], summary["events"]);
+  for (const char* same : {"weights_hash", "traffic", "seconds_simulated", "events"})
+    EXPECT_EQ(three[same], one[same]) << same;
 }
 
 TEST_P(Losses, TheServersDeathLeavesAGoodCheckpoint) {
