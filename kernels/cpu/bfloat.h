@@ -37,7 +37,14 @@ inline void to_bfloat16(const float* from, Bfloat16* to, int64_t count) {
 
 /// to[i] = from[i] with a bfloat16's precision, for processors without fast bfloat16 arithmetic.
 inline void round_to_bfloat16(const float* from, float* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = to_float(to_bfloat16(from[i]));
+  int64_t i = 0;
+#if defined(__AVX512BF16__) && defined(__AVX512F__)
+  for (; i + 16 <= count; i += 16) {
+    const __m256i rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i)));
+    _mm512_storeu_si512(to + i, _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
+  }
+#endif
+  for (; i < count; ++i) to[i] = to_float(to_bfloat16(from[i]));
 }
 
 }  // namespace agon::cpu

@@ -1,5 +1,6 @@
 // Processes that mpirun started.
 #include <mpi.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -34,6 +35,12 @@ class MpiCommunicator final : public Watched {
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank_);
     MPI_Comm_size(comm_, &size_);
+    MPI_Comm here = MPI_COMM_NULL;
+    int processes_here = 1;
+    MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &here);
+    MPI_Comm_size(here, &processes_here);
+    MPI_Comm_free(&here);
+    has_own_core_ = processes_here <= sysconf(_SC_NPROCESSORS_ONLN);
   }
   ~MpiCommunicator() override {
     int finalized = 0;
@@ -83,7 +90,10 @@ class MpiCommunicator final : public Watched {
 
   /// Until all is done, or somebody is lost. MPI's own errors are a hint that somebody is: the roll call knows who.
   void wait(size_t receives, int code) {
-    constexpr int kBusy = 2000;  // looks before others may have the core
+    // Looks before others may have the core: a part of a millisecond, or, where every process has one, longer than an
+    // iteration. Large messages come in pieces, each when both sides look.
+    const int busy = has_own_core_ ? 200'000 : 2'000;
+    constexpr int kPolite = 64;
     std::optional<std::chrono::steady_clock::time_point> failed;
     for (int looks = 0;; ++looks) {
       int done = 0;
@@ -99,7 +109,10 @@ class MpiCommunicator final : public Watched {
         if (!roll_ || now - failed.value_or(now) > patience()) must(code, "exchange messages");
         failed = failed.value_or(now);
       }
-      if (looks > kBusy) std::this_thread::sleep_for(std::chrono::microseconds(20));
+      if (looks > busy)
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+      else if (looks % kPolite == 0)
+        std::this_thread::yield();
     }
   }
 
@@ -118,6 +131,7 @@ class MpiCommunicator final : public Watched {
   }
 
   MPI_Comm comm_ = MPI_COMM_NULL;
+  bool has_own_core_ = false;
   std::vector<MPI_Request> requests_;
 };
 
