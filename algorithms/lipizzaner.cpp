@@ -6,13 +6,11 @@
 // cells' own models, read only while their trained copies change (or guests, of cells in other processes): the
 // neighbourhood of all cells here is selection rows over one fleet, and an epoch of them is one batched program.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <optional>
 
-#include "algorithms/evaluation.h"
 #include "algorithms/lipizzaner_plan.h"
+#include "algorithms/mixtures.h"
 
 namespace agon {
 namespace {
@@ -46,49 +44,32 @@ class Lipizzaner final : public Algorithm {
         sums_(stage.device(), most_sums()),
         moment_(stage.device(), 1),
         batch_number_(stage.device(), 1),
-        first_cell_(stage.device(), N()) {
-    if (N() > 0) exhibit_.emplace(stage.device(), game_.generator, own_generator(0));
-  }
+        first_cell_(stage.device(), N()),
+        mixtures_(stage, plan_.options, generators_) {}
 
   void iterate() override {
     begin_epoch();
     if (N() > 0) coevolve();
     exchange();
-    evolve_mixtures();
+    mixtures_.evolve(now_, [&](int64_t r) { return host_random(r, kMixture); });
     add_up_losses();
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
   int64_t generators() const override { return world_.models(generators_); }
   GeneratorWeights generator(int64_t index) const override { return world_.fetch(generators_, index); }
-  /// Each cell's mixture of its neighbourhood's generators.
-  std::vector<GeneratorMixture> mixtures() const override {
-    std::vector<GeneratorMixture> list;
-    for (int64_t cell : world_.living()) {
-      list.push_back(mixture(cell));
-      for (int64_t& member : list.back().members) member = world_.host_of(member);
-    }
-    return list;
-  }
+  std::vector<GeneratorMixture> mixtures() const override { return mixtures_.all(); }
   std::map<std::string, Fleet*> fleets() override {
     return {{"generators", &generators_}, {"discriminators", &discriminators_}};
   }
   std::vector<Fleet*> work_fleets() override { return {&u_, &v_, &rival_u_, &rival_v_}; }
-  nlohmann::json state() const override {
-    nlohmann::json list = nlohmann::json::array();
-    for (const auto& [cell, mixture] : mixtures_) list.push_back({cell, mixture.members, mixture.weights});
-    return list;
-  }
+  nlohmann::json state() const override { return mixtures_.state(); }
   void restore(const nlohmann::json& state) override {
-    mixtures_.clear();
-    for (const auto& entry : state) {
-      const auto cell = entry.at(0).get<int64_t>();
-      mixtures_[cell] = {entry.at(1).get<std::vector<int64_t>>(), entry.at(2).get<std::vector<double>>(), cell};
-    }
+    mixtures_.restore(state);
     for (Fleet* fleet : work_fleets()) fleet->set_replicas(generators_.replicas());
   }
   bool judges() const override { return true; }
-  void judge_with(Evaluator& evaluator) override { evaluator_ = evaluator.measures() ? &evaluator : nullptr; }
+  void judge_with(Evaluator& evaluator) override { mixtures_.judge_with(evaluator); }
   Losses losses() override {
     const Losses mean{learned_ ? sum_v_ / static_cast<double>(learned_) : 0,
                       judged_ ? sum_u_ / static_cast<double>(judged_) : 0};
@@ -99,7 +80,7 @@ class Lipizzaner final : public Algorithm {
     if (world_.size() == 1) return;  // the last one's models stay, to be looked at
     for (const auto& [name, fleet] : fleets()) remove_worker(world_, *fleet, worker);
     for (Fleet* fleet : work_fleets()) fleet->set_replicas(generators_.replicas());
-    mixtures_.erase(worker);
+    mixtures_.forget(worker);
   }
   void worker_joined(int64_t worker, int64_t like) override {
     for (const auto& [name, fleet] : fleets()) insert_worker(world_, *fleet, worker, like);
@@ -113,7 +94,6 @@ class Lipizzaner final : public Algorithm {
     Table u, v;
   };
   using Rates = std::vector<std::vector<float>>;  // [batches][N]
-  using MixtureWeights = std::array<double, 5>;   // of a neighbourhood
 
   /// An epoch of the cells here.
   void coevolve() {
@@ -141,9 +121,6 @@ class Lipizzaner final : public Algorithm {
 
   const LipizzanerOptions& options() const { return plan_.options; }
   int64_t N() const { return std::ssize(world_.here()); }  ///< cells here
-  GeneratorWeights own_generator(int64_t r) const {
-    return {generators_.replica_weights(r), generators_.replica_state(r)};
-  }
 
   /// A network for each of `cells`.
   Fleet fleet(std::shared_ptr<const Network> network, FleetOptions options, const std::vector<int64_t>& cells) const {
@@ -466,57 +443,6 @@ class Lipizzaner final : public Algorithm {
     loss_v_.set(std::vector<float>(v.size(), 0.f));
   }
 
-  // ---- Mixtures -----------------------------------------------------------------------------------------------------
-
-  /// Of cells, not replicas; who has joined or was lost since the last epoch is taken in or out.
-  GeneratorMixture mixture(int64_t cell) const {
-    const std::vector<int64_t> members = options().torus.neighbourhood(cell, world_.living(), options().as_shipped);
-    const auto known = mixtures_.find(cell);
-    return with_members(known == mixtures_.end() ? GeneratorMixture{{}, {}, cell} : known->second, members);
-  }
-  /// Every generator's samples are drawn once, where it is; a mixture takes from each in proportion to its weight.
-  void evolve_mixtures() {
-    if (!evaluator_) return;
-    const Evaluator::Rows blank = evaluator_->blank();
-    std::vector<float> samples;  // [cell][count][width]
-    samples.reserve(static_cast<size_t>(N() * blank.count * blank.width));
-    for (int64_t r = 0; r < N(); ++r) {
-      exhibit_->set(own_generator(r));
-      const Evaluator::Rows rows = evaluator_->look(*exhibit_, game_.seed, now_);
-      samples.insert(samples.end(), rows.values.begin(), rows.values.end());
-    }
-    samples = world_.gather(std::move(samples), blank.count * blank.width);
-    std::vector<MixtureWeights> evolved;
-    for (int64_t r = 0; r < N(); ++r) evolved.push_back(evolve_mixture(r, samples));
-    evolved = world_.gather(std::move(evolved));
-    for (int64_t cell : world_.living()) {
-      GeneratorMixture& now = mixtures_[cell] = mixture(cell);
-      std::copy_n(evolved[static_cast<size_t>(world_.host_of(cell))].begin(), now.weights.size(), now.weights.begin());
-    }
-  }
-  /// A (1+1) evolution strategy: a child of a cell's weights takes their place if its samples are strictly closer to
-  /// real data.
-  MixtureWeights evolve_mixture(int64_t r, const std::vector<float>& samples) const {
-    HostRandom random = host_random(r, kMixture);
-    const GeneratorMixture parent = mixture(world_.here()[static_cast<size_t>(r)]);
-    GeneratorMixture child = parent;
-    child.weights = mutated_weights(parent.weights, options().mixture_sigma, random);
-    const auto distance = [&](const GeneratorMixture& mixture) {
-      Evaluator::Rows rows = evaluator_->blank();
-      const std::vector<size_t> from = sampled_members(mixture, rows.count, random);
-      for (int64_t i = 0; i < rows.count; ++i) {
-        const int64_t source = world_.host_of(mixture.members[from[static_cast<size_t>(i)]]);
-        const auto begin = samples.begin() + (source * rows.count + i) * rows.width;
-        rows.values.insert(rows.values.end(), begin, begin + rows.width);
-      }
-      return evaluator_->distance(rows);
-    };
-    const GeneratorMixture& better = distance(child) < distance(parent) ? child : parent;
-    MixtureWeights weights{};
-    std::copy(better.weights.begin(), better.weights.end(), weights.begin());
-    return weights;
-  }
-
   Stage& stage_;
   World& world_;
   const GamePlan& game_;
@@ -531,9 +457,7 @@ class Lipizzaner final : public Algorithm {
   Buffer<uint64_t> moment_;            // [1]
   Buffer<uint64_t> batch_number_;      // [1]: iteration * batches + t
   Buffer<uint32_t> first_cell_;        // [N] zeros
-  std::optional<Generator> exhibit_;   // where there are cells
-  Evaluator* evaluator_ = nullptr;
-  std::map<int64_t, GeneratorMixture> mixtures_;  // by cell
+  Mixtures mixtures_;
   // Of the present epoch.
   uint64_t now_ = 0;
   World::Neighbours neighbourhoods_;  // of the cells here, as replicas
