@@ -9,6 +9,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "algorithms/gradient_free.h"
 #include "algorithms/lipizzaner_plan.h"
 #include "algorithms/mixtures.h"
 
@@ -45,6 +46,7 @@ class Lipizzaner final : public Algorithm {
         moment_(stage.device(), 1),
         batch_number_(stage.device(), 1),
         first_cell_(stage.device(), N()),
+        gradient_free_(stage.device(), N(), options().search_points, options().search_sigma),
         mixtures_(stage, plan_.options, generators_) {}
 
   void iterate() override {
@@ -384,8 +386,15 @@ class Lipizzaner final : public Algorithm {
     } else {
       mustangs_loss(logits, fake.y, slope);
     }
-    u_.backward(rival_v_.backward(Grads::kInput), Grads::kParams);
-    u_.step(1.0 / static_cast<double>(game_.batch));
+    if (options().trainer == "gradient") {
+      u_.backward(rival_v_.backward(Grads::kInput), Grads::kParams);
+      u_.step(1.0 / static_cast<double>(game_.batch));
+    } else {
+      learn_from_losses(u_, rival_u_, [&](Fleet& u, float* sums) {
+        const Batch made = generate(u);
+        world_.device().run(loss(ops::GanRole::kGenerator, judge(rival_v_, made.x), made.y, unused_, sums));
+      });
+    }
     next_moment();
   }
   /// All three losses, of which each cell takes the gradient of its own.
@@ -422,9 +431,23 @@ class Lipizzaner final : public Algorithm {
     on_real.scale = on_fake.scale = 1.f / static_cast<float>(b);
     world_.device().run(on_real);
     world_.device().run(on_fake);
-    v_.backward(Grads::kParams);
-    v_.step();
+    if (options().trainer == "gradient") {
+      v_.backward(Grads::kParams);
+      v_.step();
+    } else {
+      learn_from_losses(v_, rival_v_, [&](Fleet& v, float* sums) {
+        world_.device().run(loss(ops::GanRole::kReal, judge(v, real.x), real.y, unused_, sums));
+        world_.device().run(loss(ops::GanRole::kFake, judge(v, fake.x), fake.y, unused_, sums));
+      });
+    }
     next_moment();
+  }
+  /// A step without backpropagation.
+  void learn_from_losses(Fleet& trained, Fleet& at, const GradientFree::Loss& loss) {
+    const auto draws = [&](uint32_t draw) { return key(RandomStream::kAlgorithm, draw); };
+    if (options().trainer == "es") return gradient_free_.evolve(trained, at, draws, loss);
+    gradient_free_.estimate_gradients(trained, at, draws, loss);
+    trained.step();
   }
   /// Of real data; the authors' cells all read the same batches.
   RandomKey data_key(RandomStream stream, uint32_t draw) const {
@@ -457,6 +480,7 @@ class Lipizzaner final : public Algorithm {
   Buffer<uint64_t> moment_;            // [1]
   Buffer<uint64_t> batch_number_;      // [1]: iteration * batches + t
   Buffer<uint32_t> first_cell_;        // [N] zeros
+  GradientFree gradient_free_;
   Mixtures mixtures_;
   // Of the present epoch.
   uint64_t now_ = 0;
@@ -484,6 +508,12 @@ const AlgorithmRegistration registration{
        "whom the trained ones learn against: each other, or each batch a random member of the neighbourhood",
        {"picked", "neighbourhood"}},
       {"algorithm.tournament", "2", "members of a tournament"},
+      {"algorithm.trainer",
+       "\"gradient\"",
+       "how a batch is learnt from: by backpropagation; natural evolution strategies; a (1 + P) evolution strategy",
+       {"gradient", "nes", "es"}},
+      {"algorithm.search_points", "20", "of nes and es, P: perturbations of the weights each batch"},
+      {"algorithm.search_sigma", "0.02", "of nes and es: standard deviation of these perturbations"},
       {"algorithm.fitness_batches", "10", "fitness is a mean over so many batches"},
       {"algorithm.skip_discriminator", "1", "batches without a step of D between two with one"},
       {"algorithm.rate_mutation", "1e-4", "learning rates: scale of their Gaussian mutation, in units of the first"},

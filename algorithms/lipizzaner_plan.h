@@ -22,10 +22,18 @@ struct LipizzanerOptions {
         all_opponents(settings.text("algorithm.opponents") == "neighbourhood"),
         tournament(settings.integer("algorithm.tournament", 1)),
         skip(settings.integer("algorithm.skip_discriminator", 0)),
+        trainer(settings.text("algorithm.trainer")),
+        search_points(settings.integer("algorithm.search_points", 1, 1 << 16)),
+        search_sigma(settings.number("algorithm.search_sigma", 1e-9, 1e3)),
         fitness_batches(settings.integer("algorithm.fitness_batches", 1, 1 << 16)),
         mixture_sigma(settings.number("algorithm.mixture_sigma", 0, 1e3)),
         rate_scale(settings.number("algorithm.rate_mutation", 0, 1e6)),
         rate_probability(settings.number("algorithm.rate_probability", 0, 1)) {
+    if (mustangs && trainer != "gradient")
+      fail(Fault::kUsage,
+           "algorithm.mustangs is true, but algorithm.trainer is \"{}\", which knows one loss; expected "
+           "\"gradient\"",
+           trainer);
     if (!as_shipped) return;
     if (torus.rows() != torus.columns())
       fail(Fault::kUsage, "algorithm.as_shipped mirrors the grid at its diagonal, but it has {} rows and {} columns",
@@ -48,7 +56,11 @@ struct LipizzanerOptions {
 
   const Torus torus;
   const bool as_shipped, selection, mustangs, all_opponents;
-  const int64_t tournament, skip, fitness_batches;
+  const int64_t tournament, skip;
+  const std::string trainer;  ///< "gradient", "nes" or "es"
+  const int64_t search_points;
+  const double search_sigma;
+  const int64_t fitness_batches;
   const double mixture_sigma, rate_scale, rate_probability;
 };
 
@@ -72,13 +84,18 @@ class LipizzanerPlan final : public LocalPlan {
   std::vector<Phase> phases(int64_t, const std::vector<int64_t>& living) const override {
     const Network *G = game_.generator.network.get(), *D = game_.discriminator.get();
     const int64_t b = game_.batch, s = largest_neighbourhood(living), S = options.fitness_batches;
-    Phase epoch{.workers = {{G, b, (s + 2) * s * S},
-                            {D, b, (s * (s + 3) + 1) * S},
-                            {G, b, batches, Grads::kParams},
-                            {D, b, batches, Grads::kInput},
-                            {G, b, discriminator_steps()},
-                            {D, 2 * b, discriminator_steps(), Grads::kParams}},
-                .who = living};
+    Phase epoch{.workers = {{G, b, (s + 2) * s * S}, {D, b, (s * (s + 3) + 1) * S}}, .who = living};
+    const int64_t steps_G = batches, steps_D = discriminator_steps();
+    if (options.trainer == "gradient") {
+      for (const Pass& pass : {Pass{G, b, steps_G, Grads::kParams}, Pass{D, b, steps_G, Grads::kInput},
+                               Pass{G, b, steps_D}, Pass{D, 2 * b, steps_D, Grads::kParams}})
+        epoch.workers.push_back(pass);
+    } else {
+      const int64_t P = options.trainer == "nes" ? 2 * options.search_points : options.search_points + 1;
+      for (const Pass& pass : {Pass{G, b, steps_G * (1 + P)}, Pass{D, b, steps_G * (1 + P)}, Pass{G, b, steps_D},
+                               Pass{D, 2 * b, steps_D}, Pass{D, b, steps_D * 2 * P}})
+        epoch.workers.push_back(pass);
+    }
     const auto neighbours = options.neighbourhoods(living);
     World::plan_exchange(epoch.messages, living, neighbours, generator_floats(true), MessageKind::kGenerators);
     World::plan_exchange(epoch.messages, living, neighbours, discriminator_floats(true), MessageKind::kDiscriminators);

@@ -13,8 +13,8 @@
 
 namespace agon {
 
-/// What Lipizzaner's cells give away in the end: each a mixture of its neighbourhood's generators, whose weights a (1+1)
-/// evolution strategy finds (Schmiedlechner et al. 2018, section 3).
+/// What Lipizzaner's cells give away in the end: each a mixture of its neighbourhood's generators, whose weights a
+/// (1+1) evolution strategy finds (Schmiedlechner et al. 2018, section 3).
 class Mixtures {
  public:
   /// `generators` has a replica for each cell here; it must outlive this.
