@@ -57,6 +57,10 @@ class AlgorithmPlan {
   /// Global iteration `iteration` (from 1) among the workers `living`, phase by phase, with the messages that the paper
   /// counts: what the ledger must equal, and what simulated time follows from.
   virtual std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const = 0;
+  /// In so many iterations everything is sent that ever is: exchanges have taken place.
+  virtual int64_t period() const { return 1; }
+  /// An estimate goes on with this iteration, and need not know what was before it.
+  virtual void skip_to(int64_t iteration) const { (void)iteration; }
   /// Whom an iteration ends for: simulated time is that of the last of them, and of the server.
   virtual std::vector<int64_t> awaited(const std::vector<int64_t>& living) const { return living; }
   /// Floating-point operations of one iteration.

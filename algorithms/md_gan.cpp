@@ -119,6 +119,7 @@ class MdGanPlan final : public AlgorithmPlan {
                       Route::kPeers);
     return list;
   }
+  int64_t period() const override { return std::max<int64_t>(1, swap_every); }
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
     return {World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
   }

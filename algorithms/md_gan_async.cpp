@@ -56,17 +56,20 @@ class AsyncPlan final : public AlgorithmPlan {
   /// Who gets batches at the start of an iteration, made by the weights that there are then: in the first everybody,
   /// later those who have joined.
   std::vector<int64_t> beginners(int64_t iteration) const {
-    if (iteration == 1 || interruptions_.contains(iteration - 1)) return faults_.living(iteration);
+    const std::vector<int64_t> living = faults_.living(iteration);
+    if (iteration == first_ || interruptions_.contains(iteration - 1)) return living;
     std::vector<int64_t> list;
-    for (const Event& event : faults_.at(iteration - 1))
-      if (event.kind == "joined") list.push_back(event.worker);
+    for (const Event& event : faults_.at(iteration - 1))  // some may be lost again
+      if (event.kind == "joined" && std::binary_search(living.begin(), living.end(), event.worker))
+        list.push_back(event.worker);
     return list;
   }
 
   /// The i-th arrival: of the worker whose feedback is there first, of equals the first.
   const Arrival& arrival(int64_t iteration) const {
-    while (std::ssize(arrivals_) < iteration) {
-      const int64_t i = std::ssize(arrivals_) + 1;
+    if (iteration < first_) skip_to(1);
+    while (first_ + std::ssize(arrivals_) <= iteration) {
+      const int64_t i = first_ + std::ssize(arrivals_);
       now_.begin(beginners(i), i, phases_before(i));
       int64_t next = 0;
       double earliest = INFINITY;
@@ -81,7 +84,7 @@ class AsyncPlan final : public AlgorithmPlan {
       arrival.dealt = i;
       now_.clock.advance(phases_of(arrivals_.back(), i), i, {});
     }
-    return arrivals_[static_cast<size_t>(iteration - 1)];
+    return arrivals_[static_cast<size_t>(iteration - first_)];
   }
   int64_t staleness(int64_t iteration) const { return iteration - 1 - arrival(iteration).dealt; }
 
@@ -102,6 +105,11 @@ class AsyncPlan final : public AlgorithmPlan {
     const std::vector<Phase> own = phases_of(arrival(iteration), iteration);
     list.insert(list.end(), own.begin(), own.end());
     return list;
+  }
+  int64_t period() const override { return std::max<int64_t>(1, swap_every); }
+  void skip_to(int64_t iteration) const override {
+    arrivals_.clear();
+    now_ = start_, first_ = iteration;
   }
   /// What counts is the generator: nobody waits for the slowest.
   std::vector<int64_t> awaited(const std::vector<int64_t>&) const override { return {}; }
@@ -132,7 +140,7 @@ class AsyncPlan final : public AlgorithmPlan {
   void restart_history(FaultSchedule faults, std::set<int64_t> interruptions) {
     faults_ = std::move(faults), interruptions_ = std::move(interruptions);
     arrivals_.clear();
-    now_ = start_;
+    now_ = start_, first_ = 1;
   }
 
   int64_t discriminator_floats(bool with_moments) const {
@@ -179,6 +187,7 @@ class AsyncPlan final : public AlgorithmPlan {
   // Arrivals follow from the settings and from who was there; as many as were asked for are worked out.
   const Progress start_;
   mutable Progress now_;
+  mutable int64_t first_ = 1;  // arrivals_[0]
   mutable std::vector<Arrival> arrivals_;
 };
 
@@ -259,9 +268,9 @@ class MdGanAsync final : public Algorithm {
     remove_worker(world_, workers_.fleet(), worker);
   }
   void worker_joined(int64_t worker, int64_t like) override {
-    plan_.happened({world_.iteration(), worker, "joined", like});
     const int64_t before = workers_.fleet().replicas();
     insert_worker(world_, workers_.fleet(), worker, like);
+    plan_.happened({world_.iteration(), worker, "joined", like});
     if (workers_.fleet().replicas() == before) return;  // in another process
     const std::vector<int64_t>& here = world_.here();
     const int64_t place = std::lower_bound(here.begin(), here.end(), worker) - here.begin();

@@ -57,8 +57,9 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
   constexpr int64_t kAlwaysExact = 200'000, kCounted = 20'000, kLeast = 100;
   const std::vector<Event>& events = faults.events();
   PlannedTraffic traffic{.estimated = estimate && iterations > kAlwaysExact};
-  const int64_t counted =
-      traffic.estimated ? std::max(kLeast, kCounted / (std::ssize(events) + 1)) : iterations;  // of each part
+  // Of each part whole periods, so that no exchange is missed.
+  const int64_t some = std::max(kLeast, kCounted / (std::ssize(events) + 1)), period = algorithm.period();
+  const int64_t counted = traffic.estimated ? (some + period - 1) / period * period : iterations;
   int64_t most = -1, least = INT64_MAX;
   const auto as_ledger = [](const std::vector<Transfer>& transfers) {
     Ledger ledger;
@@ -73,6 +74,7 @@ PlannedTraffic plan_traffic(const AlgorithmPlan& algorithm, const FaultSchedule&
     const int64_t last = next < events.size() ? events[next].iteration : iterations;
     const int64_t end = std::min(last, begin + counted - 1);
     const double seconds_before = clock.seconds();
+    if (traffic.estimated && begin > 1) algorithm.skip_to(begin);
     Ledger part;
     for (int64_t i = begin; i <= end; ++i) {
       const std::vector<AlgorithmPlan::Phase> phases = algorithm.phases(i, living);

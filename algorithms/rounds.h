@@ -22,6 +22,8 @@ class RoundPlan : public LocalPlan {
   std::vector<FleetUse> fleets() const override;
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override;
 
+  int64_t period() const override { return std::max<int64_t>(1, round_); }
+
   int64_t round() const { return round_; }
   int64_t wave() const { return wave_; }  ///< workers that train at the same time
   bool waves() const { return wave_ < game_.workers; }

@@ -102,7 +102,7 @@ void RunFolder::started(const Trainer& trainer) {
   for (const json& line : read_metrics(file))
     if (line["iteration"].get<int64_t>() <= trainer.iteration()) kept += line.dump() + "\n";
   write_atomically(file, kept);
-  fs::remove(path_ + "/summary.json");
+  for (const char* outdated : {"/summary.json", "/failure.txt"}) fs::remove(path_ + outdated);
   metrics_ = open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (metrics_ < 0) fail(Fault::kRun, "cannot write {}: {}", file, reason());
 }

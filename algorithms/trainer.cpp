@@ -154,10 +154,14 @@ struct Trainer::Impl {
   /// who has learnt something keeps it, and all that are left go on after the iteration that the server is in.
   void part_with_the_lost() {
     Communicator& processes = world().processes();
+    std::vector<int64_t> gone;  // whom some process has parted with, by the schedule of this iteration
     for (bool agreed = false; !agreed;) {
       try {
         processes.settle();
         world().set_iteration(processes.from_first(world().iteration()));
+        gone.clear();
+        for (int64_t worker = 0; worker < stage.game().workers; ++worker)
+          if (processes.any(!world().is_living(worker))) gone.push_back(worker);
         agreed = true;
       } catch (const ProcessLost&) {  // one more
       }
@@ -165,7 +169,7 @@ struct Trainer::Impl {
     algorithm->interrupted();
     const std::vector<int64_t> living = world().living();
     for (int64_t worker : living) {
-      if (processes.present(world().rank_of(worker))) continue;
+      if (processes.present(world().rank_of(worker)) && !std::binary_search(gone.begin(), gone.end(), worker)) continue;
       if (world().size() == 1)
         fail(Fault::kRun, "the last worker's process was lost at iteration {}{}", world().iteration(),
              last_checkpoint.empty() ? "" : "; go on from the last checkpoint with --resume: " + last_checkpoint);
@@ -407,7 +411,10 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
   const auto conclude = [&] {
     if (!saved) run.checkpoint();
     saved = true;
-    if (!unfinished() && run.evaluate_every > 0 && run.last_evaluation != run.world().iteration()) run.evaluate();
+    if (!unfinished() && run.evaluate_every > 0 && run.last_evaluation != run.world().iteration()) {
+      run.evaluate();
+      if (!run.algorithm->mixtures().empty()) run.checkpoint();  // with the ranking that decides what the run has made
+    }
     if (!sampled) run.sample();
   };
   GeneratorWeights weights;

@@ -175,6 +175,8 @@ std::string FolderDraft::path(const std::string& name) {
 }
 
 void FolderDraft::commit() {
+  std::error_code ignored;
+  for (const std::string& name : names_) std::filesystem::remove(folder_ + "/" + name, ignored);
   for (const std::string& name : names_) {
     const std::string target = folder_ + "/" + name;
     if (rename((hidden_ + "/" + name).c_str(), target.c_str()) != 0)

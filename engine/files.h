@@ -59,8 +59,9 @@ class AtomicFile {
   int file_ = -1;
 };
 
-/// Files that appear in a folder together: each is written in a hidden sub-folder, which commit() empties into the
-/// folder when all are complete. Without commit() they are removed. Two drafts of one folder take turns.
+/// Files that belong together: each is written in a hidden sub-folder, which commit() empties into the folder when all
+/// are complete. Before that it removes those of earlier times, so that whatever happens they are not mixed. Without
+/// commit() they are removed. Two drafts of one folder take turns.
 class FolderDraft {
  public:
   explicit FolderDraft(const std::string& folder);  ///< made if it is not there

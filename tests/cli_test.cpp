@@ -104,6 +104,12 @@ TEST_F(Cli, RunFoldersThatHoldOtherThingsAreNamed) {
       {"{}", "{\"iteration\": 5, \"kind\": 7}", {"broken/metrics.jsonl", "iteration 5", "kind is 7, expected a text"}},
       {"{}", "{\"iteration\": 5, \"samples\": \"many\"}", {"broken/metrics.jsonl", "samples is \"many\""}},
       {"{}", "{\"iteration\": 5, \"worker\": \"x\"}", {"broken/metrics.jsonl", "worker is \"x\""}},
+      {"{\"scores\": {\"modes\": \"x\"}}", "", {"broken/summary.json: scores", "modes is \"x\", expected an integer"}},
+      {"{}", "{\"iteration\": 5, \"fid\": null}", {"broken/metrics.jsonl", "fid is null, expected a number"}},
+      {"{}", "{\"iteration\": 5, \"ranking\": []}", {"broken/metrics.jsonl", "ranking is empty"}},
+      {"{}", "{\"iteration\": 5, \"ranking\": [5]}", {"broken/metrics.jsonl", "ranking holds number"}},
+      {"{}", "{\"iteration\": 5, \"ranking\": [{\"cell\": 0, \"fid\": []}]}", {"broken/metrics.jsonl", "fid is []"}},
+      {"{}", "{\"iteration\": 5, \"ranking\": [{\"cell\": \"x\"}]}", {"broken/metrics.jsonl", "cell is \"x\""}},
   };
   fs::create_directory(folder_ / "broken");
   std::ofstream(folder_ / "broken/config.toml") << "";

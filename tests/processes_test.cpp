@@ -113,6 +113,7 @@ TEST_F(Processes, GiveTheBitsOfOne) {
         Row{"md-gan-async-strokes-mlp",
             pictures + "--set world.ranks=[2,1,0,1,2] --set world.crash='[\"3:1\", \"7:0\"]' --set "
                        "world.join='[\"9:1\"]'"},
+        Row{"md-gan-async-ring-mlp", "--set world.workers=3 --set world.crash_every=4 --set world.join='[\"4:1\"]'"},
         Row{"lipizzaner-ring-mlp", grid + "--set algorithm.rate_mutation=0.3 --set algorithm.mixture_sigma=0.3", kMany},
         Row{"lipizzaner-ring-mlp",
             grid +
@@ -251,9 +252,11 @@ TEST_F(WithoutMpi, CheckpointsArePartsThatCountTogether) {
 }
 
 TEST_F(WithoutMpi, ACheckpointInPartsShowsItsGenerator) {
-  for (const char* preset : {"md-gan-ring-mlp", "local-ring-mlp"}) {  // the server's, a worker's
+  for (const std::string preset :
+       {"md-gan-ring-mlp", "local-ring-mlp",
+        "lipizzaner-ring-mlp --set data.share=0.02"}) {  // the server's, a worker's, a mixture
     SCOPED_TRACE(preset);
-    trained(3, preset + std::string(" --set world.workers=5 --iterations 8 --out run ") + kSmall, "tcp");
+    trained(3, preset + " --set world.workers=5 --iterations 8 --out run " + kSmall, "tcp");
     const std::string stem = "run/checkpoints/iteration-000000008.";
     for (const char* source : {"run", "run/checkpoints/iteration-000000008.safetensors"}) {
       const Outcome outcome = run("agon sample " + std::string(source) + " --count 500 --out " +

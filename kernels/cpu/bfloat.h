@@ -5,7 +5,7 @@
 
 #include "kernels/bfloat.h"
 
-#if defined(__AVX512BF16__) && defined(__AVX512F__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -38,10 +38,16 @@ inline void to_bfloat16(const float* from, Bfloat16* to, int64_t count) {
 /// to[i] = from[i] with a bfloat16's precision, for processors without fast bfloat16 arithmetic.
 inline void round_to_bfloat16(const float* from, float* to, int64_t count) {
   int64_t i = 0;
-#if defined(__AVX512BF16__) && defined(__AVX512F__)
-  for (; i + 16 <= count; i += 16) {
-    const __m256i rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i)));
-    _mm512_storeu_si512(to + i, _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
+#if defined(__AVX512F__)
+  const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000)), half = _mm512_set1_epi32(0x7fff);
+  for (; i + 16 <= count; i += 16) {  // to_bfloat16() by vectors: the processor's own conversion loses denormal numbers
+    const __m512i bits = _mm512_loadu_si512(from + i);
+    const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(half, odd));
+    const __m512 values = _mm512_castsi512_ps(bits);
+    const __mmask16 nan = _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
+    const __m512i kept = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+    _mm512_storeu_si512(to + i, _mm512_and_si512(kept, upper));
   }
 #endif
   for (; i < count; ++i) to[i] = to_float(to_bfloat16(from[i]));

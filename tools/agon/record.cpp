@@ -18,7 +18,7 @@ struct Kind {
 };
 constexpr Kind kText{"a text", &json::is_string}, kNumber{"a number", &json::is_number},
     kInteger{"an integer", &json::is_number_integer}, kFlag{"true or false", &json::is_boolean},
-    kTable{"an object", &json::is_object};
+    kTable{"an object", &json::is_object}, kList{"a list", &json::is_array};
 
 /// A key may be missing.
 void expect(const json& object, const std::string& key, const Kind& kind, const std::string& where) {
@@ -26,6 +26,25 @@ void expect(const json& object, const std::string& key, const Kind& kind, const 
   if (found == object.end() || ((*found).*kind.fits)()) return;
   const std::string text = json_text(*found);
   fail(Fault::kData, "{}: {} is {}, expected {}", where, key, text.size() > 60 ? found->type_name() : text, kind.name);
+}
+
+void expect_scores(const json& scores, const std::string& where) {
+  for (const char* score : {"ms", "is", "fid", "tvd", "fid_features", "kid", "precision", "recall", "density",
+                            "coverage", "high_quality", "scorer_accuracy"})
+    expect(scores, score, kNumber, where);
+  for (const char* count : {"modes", "modes_total", "samples", "real_samples", "generators"})
+    expect(scores, count, kInteger, where);
+  for (const char* text : {"split", "scorer", "scorer_hash"}) expect(scores, text, kText, where);
+  const auto ranking = scores.find("ranking");
+  if (ranking == scores.end()) return;
+  expect(scores, "ranking", kList, where);
+  if (ranking->empty()) fail(Fault::kData, "{}: ranking is empty, expected at least one cell", where);
+  for (const json& cell : *ranking) {
+    if (!cell.is_object() || !cell.contains("cell"))
+      fail(Fault::kData, "{}: ranking holds {}, expected objects with a cell", where, cell.type_name());
+    expect(cell, "cell", kInteger, where + ": ranking");
+    expect_scores(cell, where + ": ranking");
+  }
 }
 
 void expect_summary(const json& summary, const std::string& file) {
@@ -36,6 +55,7 @@ void expect_summary(const json& summary, const std::string& file) {
   for (const char* seconds : {"seconds_training", "seconds_evaluating", "seconds_simulated", "worker_bytes"})
     expect(summary, seconds, kNumber, file);
   for (const char* table : {"scores", "traffic", "flops"}) expect(summary, table, kTable, file);
+  if (const auto scores = summary.find("scores"); scores != summary.end()) expect_scores(*scores, file + ": scores");
   if (const auto flops = summary.find("flops"); flops != summary.end())
     expect(*flops, "generator_at_worker_per_iteration", kNumber, file + ": flops");
   if (const auto traffic = summary.find("traffic"); traffic != summary.end())
@@ -47,8 +67,9 @@ void expect_summary(const json& summary, const std::string& file) {
 
 void expect_metrics(const json& line, const std::string& file) {
   const std::string where = fmt::format("{}: iteration {}", file, line["iteration"].dump());
-  for (const char* text : {"kind", "event", "split", "scorer", "scorer_hash"}) expect(line, text, kText, where);
-  for (const char* count : {"worker", "samples", "real_samples"}) expect(line, count, kInteger, where);
+  for (const char* text : {"kind", "event"}) expect(line, text, kText, where);
+  expect(line, "worker", kInteger, where);
+  expect_scores(line, where);
 }
 
 std::string summary_file(const std::string& folder) { return folder + "/summary.json"; }

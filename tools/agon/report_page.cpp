@@ -284,11 +284,13 @@ std::string grid(const ReportedRun& run) {
   std::vector<std::string> entries(static_cast<size_t>(cells), "<td>–");  // a cell that was lost
   for (size_t rank = 0; rank < ranking.size(); ++rank) {
     const json& cell = ranking[rank];
+    const auto number = cell.at("cell").get<int64_t>();
+    if (number < 0 || number >= cells) continue;  // of another grid
     const std::string value =
         cell.contains("fid") ? significant(cell["fid"].get<double>()) : fmt::format("{} modes", cell.value("modes", 0));
-    entries.at(cell.at("cell").get<size_t>()) =
+    entries[static_cast<size_t>(number)] =
         fmt::format("<td style=\"background: color-mix(in srgb, var(--c2) {}%, transparent)\">{}<small>{}</small>",
-                    75 * (ranking.size() - rank) / ranking.size(), value, cell["cell"].get<int64_t>());
+                    75 * (ranking.size() - rank) / ranking.size(), value, number);
   }
   std::string html;
   for (int64_t cell = 0; cell < cells; ++cell)

@@ -37,7 +37,7 @@ void locate_data(Settings& settings);
 /// The full set's of "mnist", "cifar10", "celeba", and, of 64x64, "celeba64" and "cifar10-64"; nothing of other names.
 std::optional<DataShape> known_shape(const std::string& name);
 
-/// What a plan depends on; for "mnist", "cifar10" and "celeba" the full sets' shapes, when there are no data of that
+/// What a plan depends on; for those that known_shape() knows the full sets' shapes, when there are no data of that
 /// name.
 DataShape data_shape(const Settings& settings);
 

@@ -156,19 +156,27 @@ std::vector<std::string> failure_points(const Sweep& sweep, const std::vector<Sw
     if (std::find(lines.begin(), lines.end(), line_of(point, sweep.x)) == lines.end())
       lines.push_back(line_of(point, sweep.x));
   for (const std::string& line : lines) {
+    const SweepPoint* begin = nullptr;  // of the line
     const SweepPoint::Value* first = nullptr;
     const json *failed = nullptr, *last = nullptr;
+    bool ended = true;  // a run of the point that failed
     for (const SweepPoint& point : points) {
       const SweepPoint::Value* value = point.find(sweep.score);
-      if (line_of(point, sweep.x) != line || !value) continue;
-      if (!first) first = value;
+      if (line_of(point, sweep.x) != line || (!value && point.failed == 0)) continue;
+      if (!begin) begin = &point, first = value;
       last = x_of(point, sweep.x);
-      if (!failed && value->mean < sweep.fails_below * first->mean) failed = last;
+      if (first && !failed && (!value || value->mean < sweep.fails_below * first->mean)) failed = last, ended = value;
     }
     const std::string who = line.empty() ? "" : line + ": ";
     const double percent = 100 * sweep.fails_below;
-    if (!first)
+    if (!begin)
       sentences.push_back(who + "no " + sweep.score);
+    else if (!first)
+      sentences.push_back(fmt::format("{}no first {} to compare with: the runs at {} = {} failed", who, sweep.score,
+                                      sweep.x, shown(*x_of(*begin, sweep.x))));
+    else if (!ended)
+      sentences.push_back(
+          fmt::format("{}no {} at {} = {}: the runs there failed", who, sweep.score, sweep.x, shown(*failed)));
     else if (failed)
       sentences.push_back(fmt::format("{}{} falls below {:g}% of its first value at {} = {}", who, sweep.score, percent,
                                       sweep.x, shown(*failed)));
@@ -194,7 +202,8 @@ std::string sweep_page(const Sweep& sweep, const std::vector<SweepPoint>& points
         if (const SweepPoint::Value* value = point.find(name); value && x_of(point, sweep.x)->is_number())
           at.points.emplace_back(x_of(point, sweep.x)->get<double>(), value->mean);
       }
-      if (name == sweep.score && sweep.fails_below > 0 && !series.empty() && !series[0].points.empty()) {
+      if (name == sweep.score && sweep.fails_below > 0 && !series.empty() && !series[0].points.empty() &&
+          points.front().find(name)) {
         const auto& line = series[0].points;
         const double limit = sweep.fails_below * line.front().second;
         series.push_back({"failure", {{line.front().first, limit}, {line.back().first, limit}}, 5, /*dashed=*/true});

@@ -1,6 +1,6 @@
 // Processes that mpirun started.
 #include <mpi.h>
-#include <unistd.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -37,10 +37,13 @@ class MpiCommunicator final : public Watched {
     MPI_Comm_size(comm_, &size_);
     MPI_Comm here = MPI_COMM_NULL;
     int processes_here = 1;
+    cpu_set_t processors;  // that any of the processes of this machine may use
+    if (sched_getaffinity(0, sizeof processors, &processors) != 0) CPU_ZERO(&processors);
     MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &here);
     MPI_Comm_size(here, &processes_here);
+    MPI_Allreduce(MPI_IN_PLACE, &processors, sizeof processors, MPI_BYTE, MPI_BOR, here);
     MPI_Comm_free(&here);
-    has_own_core_ = processes_here <= sysconf(_SC_NPROCESSORS_ONLN);
+    has_own_core_ = processes_here <= CPU_COUNT(&processors);
   }
   ~MpiCommunicator() override {
     int finalized = 0;
