@@ -56,7 +56,8 @@ FolderState folder_state(const std::string& path) {
   if (fs::exists(path + "/config.toml", ignored)) {
     if (!fs::exists(path + "/summary.json", ignored)) return FolderState::kUnfinished;
     const json summary = json::parse(read_text(path + "/summary.json"), nullptr, false);
-    const bool finished = summary.is_object() && !summary.value("interrupted", false);
+    const auto interrupted = summary.is_object() ? summary.find("interrupted") : summary.end();
+    const bool finished = summary.is_object() && (interrupted == summary.end() || *interrupted == false);
     return finished ? FolderState::kFinished : FolderState::kUnfinished;
   }
   const fs::directory_iterator inside(path, ignored);
@@ -99,8 +100,12 @@ void RunFolder::started(const Trainer& trainer) {
   write_atomically(path_ + "/config.toml", trainer.settings().to_toml(/*with_meanings=*/true));
   const std::string file = path_ + "/metrics.jsonl";
   std::string kept;
-  for (const json& line : read_metrics(file))
-    if (line["iteration"].get<int64_t>() <= trainer.iteration()) kept += line.dump() + "\n";
+  for (const json& line : read_metrics(file)) {
+    const auto iteration = line["iteration"].get<int64_t>();
+    if (iteration > trainer.iteration()) continue;
+    if (line.value("kind", json()) == "evaluation") evaluated_ = iteration;
+    kept += line.dump() + "\n";
+  }
   write_atomically(file, kept);
   for (const char* outdated : {"/summary.json", "/failure.txt"}) fs::remove(path_ + outdated);
   metrics_ = open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -129,6 +134,8 @@ void RunFolder::logged(const LogRecord& record) {
 }
 
 void RunFolder::evaluated(int64_t iteration, double seconds_training, const Scores& scores) {
+  if (iteration == evaluated_) return;  // a run that had ended already is there before
+  evaluated_ = iteration;
   json line = scores.to_json();
   line["kind"] = "evaluation";
   line["iteration"] = iteration;

@@ -58,6 +58,7 @@ class RunFolder : public Observer {
   std::string path_;
   const Trainer* trainer_ = nullptr;
   int metrics_ = -1, lock_ = -1;
+  int64_t evaluated_ = -1;  // the last evaluation in metrics.jsonl
 };
 
 /// A run folder, read back. Throws Error(kData) when it is none.

@@ -365,7 +365,7 @@ Summary Trainer::run(const std::atomic<bool>& stop) {
   Impl& run = *impl_;
   for (auto& observer : run.observers) observer->started(*this);
   const auto due = [&](int64_t every) { return every > 0 && run.world().iteration() % every == 0; };
-  bool saved = true, sampled = false;
+  bool saved = run.world().iteration() > 0, sampled = false;  // a run that goes on has its checkpoint
   Clock::time_point start = Clock::now();
   // Clocks stop for everything that is not training.
   const auto apart = [&](auto&& work) {

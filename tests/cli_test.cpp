@@ -116,9 +116,7 @@ TEST_F(Cli, RunFoldersThatHoldOtherThingsAreNamed) {
   for (const Row& row : rows) {
     std::ofstream(folder_ / "broken/summary.json") << row.summary;
     std::ofstream(folder_ / "broken/metrics.jsonl") << row.line << "\n";
-    std::vector<std::string> commands = {"agon report broken --out r.html", "agon compare broken"};
-    if (row.line.empty()) commands.emplace_back("agon train --resume --out broken");
-    for (const std::string& command : commands) {
+    for (const std::string command : {"agon report broken --out r.html", "agon compare broken"}) {
       SCOPED_TRACE(command + " of " + row.summary + row.line);
       const Outcome outcome = run(command);
       EXPECT_EQ(outcome.code, 3) << outcome.err;
@@ -481,6 +479,33 @@ TEST_F(Cli, WhatIsLeftOfARunThatCouldNotStartIsNoObstacle) {
     }
     fs::remove_all(folder_ / "run");
   }
+}
+
+TEST_F(Cli, AResumedRunNeedsNoSummaryAndRepeatsNoEvaluation) {
+  const std::string start = "agon train " + kSmall + "--set run.evaluate_every=7 --set score.samples=50 --json ";
+  const json whole = json::parse(run(start + "--iterations 40 --out whole").last_line());
+  ASSERT_EQ(run(start + "--iterations 30 --out run").code, 0);
+  std::ofstream(folder_ / "run/summary.json") << "{\"scores\": 3, \"interrupted\": \"x\"}";
+  const Outcome resumed = run("agon train --resume --out run --iterations 40 --json");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(json::parse(resumed.last_line())["weights_hash"], whole["weights_hash"]);
+  const std::string metrics = contents(folder_ / "run/metrics.jsonl");
+  const Outcome again = run("agon train --resume --out run --json");
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(json::parse(again.last_line())["scores"], whole["scores"]);
+  EXPECT_EQ(contents(folder_ / "run/metrics.jsonl"), metrics);
+}
+
+TEST_F(Cli, ARunThatIsStoppedBeforeItsFirstIterationGoesOn) {
+  const std::string start = "agon train md-gan-strokes-mlp --iterations 3 --set run.evaluate_every=0 --quiet --out run";
+  const pid_t child = this->start(start);
+  ASSERT_TRUE(wait_for([&] { return fs::exists(folder_ / "run/.lock"); }));
+  kill(child, SIGTERM);
+  const Outcome stopped = finish(child);
+  ASSERT_EQ(stopped.code, 0) << stopped.err;
+  const Outcome resumed = run("agon train --resume --out run --quiet --json");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_EQ(json::parse(resumed.last_line())["iterations"], 3);
 }
 
 TEST_F(Cli, TwoRunsDoNotShareAFolder) {

@@ -1,6 +1,11 @@
 // Fleets: memory, starting weights, steps, inputs and gradients of several kinds, replicas that come and go.
 #include "engine/fleet.h"
 
+#include <signal.h>
+#include <sys/time.h>
+
+#include <atomic>
+
 #include "tests/fleet_case.h"
 
 namespace agon {
@@ -26,6 +31,51 @@ TEST(Fleet, HoldsTheMemoryThatIsPlanned) {
       EXPECT_EQ(held.activations, planned.activations) << optimiser;
       EXPECT_GT(held.total(), 0);
     }
+}
+
+/// Signals come all the time, each with a handler.
+class SignalStorm {
+ public:
+  SignalStorm() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { ++count(); };
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGALRM, &action, &before_);
+    const itimerval often{{0, 50}, {0, 50}};
+    setitimer(ITIMER_REAL, &often, nullptr);
+  }
+  ~SignalStorm() {
+    const itimerval never{};
+    setitimer(ITIMER_REAL, &never, nullptr);
+    sigaction(SIGALRM, &before_, nullptr);
+  }
+  static std::atomic<int>& count() {
+    static std::atomic<int> count = 0;
+    return count;
+  }
+
+ private:
+  struct sigaction before_ {};
+};
+
+// oneDNN's products keep data where the stack pointer points: a handler that ran then would write over them.
+TEST(Fleet, SignalsDoNotDisturbIt) {
+  const Case c({"net", R"(["dense 128","relu","dense 128","relu","dense 2"])", {1, 1, 96}, 200}, 4);
+  const auto device = test_device(2);
+  if (device->name() != "cpu") GTEST_SKIP() << "its products are computed elsewhere";
+  Fleet fleet = make_fleet(c, device, false);
+  TensorBuffer x(device, 4, 200, c.row.input);
+  x.set(c.x);
+  const auto expected = host(*device, fleet.forward(x));
+  SignalStorm::count() = 0;
+  {
+    const SignalStorm storm;
+    for (int round = 0; round < 2000; ++round) {
+      const auto y = host(*device, fleet.forward(x));
+      for (size_t r = 0; r < 4; ++r) ASSERT_EQ(y[r], expected[r]) << round;
+    }
+  }
+  EXPECT_GT(SignalStorm::count(), 100);
 }
 
 TEST(Fleet, OneInputForAllReplicas) {

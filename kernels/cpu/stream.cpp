@@ -2,6 +2,7 @@
 #include "kernels/cpu/stream.h"
 
 #include <omp.h>
+#include <signal.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -22,6 +23,24 @@ namespace agon::cpu {
 namespace {
 
 std::atomic<size_t> total_scratch{0};
+
+/// While it lives no signal handler runs on this thread, nor on those that it starts. oneDNN's matrix products need the
+/// stack pointer as one more register for data; the kernel would put a handler's frame there.
+class Undisturbed {
+ public:
+  Undisturbed() {
+    sigset_t signals;
+    sigfillset(&signals);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&signals, fault);
+    pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  }
+  ~Undisturbed() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 /// Waits a moment in a busy loop: regions follow each other within microseconds. After a while the core is offered to
 /// others, which matters when there are more runnable threads than cores.
@@ -87,6 +106,7 @@ size_t scratch_bytes() { return total_scratch; }
 class Stream::Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
+    const Undisturbed so_are_helpers;
     for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
   }
   ~Pool() {
@@ -179,6 +199,7 @@ void Stream::add(Task task) {
 
 void Stream::flush() {
   if (queue_.empty()) return;
+  const Undisturbed computing;
   omp_set_num_threads(1);
   const std::vector<Task> queue = std::exchange(queue_, {});
   const int64_t threads = pool_->threads();

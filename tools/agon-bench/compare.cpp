@@ -26,8 +26,8 @@ std::map<std::string, double> times(const std::string& path) {
       const auto [place, fresh] = rows.emplace(name, time);
       if (!fresh) place->second = std::min(place->second, time);
     }
-  } catch (const nlohmann::json::exception& error) {
-    fail(Fault::kData, "{} is not a JSON file of agon-bench's ({})", path, error.what());
+  } catch (const nlohmann::json::exception&) {
+    fail(Fault::kData, "expected JSON in {} as agon-bench --benchmark_out writes it, found something else", path);
   }
   return rows;
 }

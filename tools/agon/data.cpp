@@ -46,7 +46,8 @@ void add_convert(CLI::App& data) {
                    "The file to write, DST.safetensors; a test split goes to DST-test.safetensors")
       ->required();
   add_number(*command, "--size", arguments->options.size, 1,
-             "Side that the middle squares of the pictures are scaled to")
+             "Side that the middle squares of the pictures are scaled to",
+             /*most=*/4096)
       ->type_name("PIXELS");
   command->add_option("--attributes", arguments->options.attributes, "celeba: list_attr_celeba.txt")->type_name("FILE");
   command->add_option("--attribute", arguments->options.attribute, "celeba: the attribute that becomes the label")

@@ -64,7 +64,12 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error, const
     const auto own = std::find(arguments.begin(), arguments.end(), command.get_name());
     const auto word = std::find_if(own == arguments.end() ? arguments.begin() : own + 1, arguments.end(),
                                    [](const std::string& argument) { return argument.rfind('-', 0) != 0; });
-    if (word == arguments.end()) return fmt::format("{} expects a command: {}", path, listed(commands, "or"));
+    if (word == arguments.end()) {
+      const std::string before = own == arguments.end() && !arguments.empty()
+                                     ? fmt::format("{} does not know {} and", path, arguments.front())
+                                     : path;
+      return fmt::format("{} expects a command: {}", before, listed(commands, "or"));
+    }
     return fmt::format("{} has no command \"{}\"; did you mean \"{}\"? There are {}", path, *word,
                        nearest(*word, commands), listed(commands));
   }
@@ -73,6 +78,14 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error, const
   if (const auto* mismatch = dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {  // "--seed: 1 required S missing"
     const std::string text = mismatch->what();
     return fmt::format("{}: {} expects a value, found none; see {} --help", path, text.substr(0, text.find(':')), path);
+  }
+  if (dynamic_cast<const CLI::ConversionError*>(&error)) {  // "Could not convert: --size = nan"
+    const std::string text = error.what();
+    const size_t name = text.rfind(": ");
+    if (name != std::string::npos)
+      return fmt::format(
+          "{} expects a whole number, found {}; see {} --help", text.substr(name + 2, text.find(" = ") - name - 2),
+          text.find(" = ") == std::string::npos ? "something else" : text.substr(text.find(" = ") + 3), path);
   }
   std::string reason = error.what();
   std::replace(reason.begin(), reason.end(), '\n', ' ');

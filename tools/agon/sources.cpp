@@ -46,6 +46,7 @@ const std::vector<KnownSet> kKnownSets = {
     {"celeba", {.sample = {128, 128, 3}, .classes = 0, .count = 192599}},
     {"celeba64", {.sample = {64, 64, 3}, .classes = 0, .count = 192599}},    // agon data convert celeba ... --size 64
     {"cifar10-64", {.sample = {64, 64, 3}, .classes = 10, .count = 50000}},  // the same of cifar10
+    {"chest-xray-64", {.sample = {64, 64, 1}, .classes = 3, .count = 1124}},
 };
 
 bool is_there(const fs::path& path) {

@@ -208,7 +208,7 @@ void add_sweep(CLI::App& program) {
   const auto arguments = std::make_shared<SweepArguments>();
   CLI::App* command = program.add_subcommand("sweep", "The same experiment over a grid of settings and seeds");
   std::string names;
-  for (const Preset& preset : sweep_presets()) names += fmt::format("  {:<16}{}\n", preset.name, preset.about);
+  for (const Preset& preset : sweep_presets()) names += fmt::format("  {:<24}{}\n", preset.name, preset.about);
   command->add_option("FILE.toml|SWEEP", arguments->source, "A sweep file, or a built-in sweep")->required();
   command->add_option("--set", arguments->assignments, "Sets one key of all runs; repeatable")
       ->allow_extra_args(false)

@@ -62,7 +62,6 @@ void train(TrainArguments arguments) {
   // Of several processes, the first looks whether there is a run already, before anybody begins a new one.
   const std::shared_ptr<Communicator> processes = communicator();
   const bool first = processes->rank() == 0;
-  if (first) check_summary(arguments.out);
   const FolderState state = first ? folder_state(arguments.out) : FolderState::kEmpty;
   const bool there = state == FolderState::kUnfinished || state == FolderState::kFinished;
   const bool resumes = processes->from_first(arguments.resume && there) != 0;
@@ -73,6 +72,8 @@ void train(TrainArguments arguments) {
          arguments.out);
   }
 
+  if (resumes && first && !arguments.quiet && !arguments.assignments.empty())
+    fmt::print(stderr, "agon: from here on with {}\n", listed(arguments.assignments));
   const Summary summary = train_into(arguments.out, settings, open_data(settings), resumes, arguments.quiet);
   if (!first) return;
   if (!arguments.quiet) {
