@@ -143,6 +143,8 @@ IdxArray parse_idx(std::span<const std::byte> bytes, size_t dimensions, const st
     array.shape.push_back(extent);
     absurd = absurd || extent == 0 || __builtin_mul_overflow(promised, uint64_t{extent}, &promised);
   }
+  if (!array.shape.empty() && array.shape.front() == 0 && bytes.size() == header)
+    fail(Fault::kData, "expected images or labels in {}, found none: it is an IDX file of 0 items", path);
   if (absurd || promised != bytes.size() - header)
     fail(Fault::kData, "the header of {} promises {} values, but {} follow: it is truncated or corrupt", path,
          fmt::join(array.shape, " x "), bytes.size() - header);

@@ -146,7 +146,8 @@ json parse_toml(std::string_view text, const std::string& origin, std::map<std::
     fail(Fault::kUsage, "{} line {}, column {} is not valid TOML: {}", origin, error.source().begin.line,
          error.source().begin.column, error.description());
   } catch (const std::invalid_argument&) {
-    fail(Fault::kUsage, "{} is not valid TOML, beyond what its parser can place", origin);
+    fail(Fault::kUsage, "{} is not valid TOML: a bracket or quote is left open, in a place that its parser cannot name",
+         origin);
   }
 }
 

@@ -1,4 +1,5 @@
 // agon launch: agon train in several processes on this machine, by mpirun with the right settings or without MPI.
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,7 +12,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <memory>
+#include <string_view>
 #include <thread>
 
 #include "engine/comm/sockets.h"
@@ -66,12 +69,14 @@ std::string shell_line(const Variables& variables, const std::vector<std::string
 
 std::vector<pid_t> children;
 
-void start(std::vector<std::string> words, const Variables& variables) {
+/// `errors`: where its stderr goes, if not to ours.
+void start(std::vector<std::string> words, const Variables& variables, int errors = STDERR_FILENO) {
   std::vector<char*> pointers;
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   const pid_t child = fork();
   if (child == 0) {
+    if (errors != STDERR_FILENO) dup2(errors, STDERR_FILENO);
     for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), /*overwrite=*/1);
     execvp(pointers[0], pointers.data());
     fmt::print(stderr, "agon: {} cannot be started: {}; install Open MPI (openmpi-bin), or launch with --over tcp\n",
@@ -80,6 +85,23 @@ void start(std::vector<std::string> words, const Variables& variables) {
   }
   if (child < 0) fail(Fault::kRun, "no process can be started: {}", std::strerror(errno));
   children.push_back(child);
+}
+
+/// Passes on what comes through a pipe to stderr, but for the lines in which the library below mpirun says, once for
+/// each process, that it could not tell one that is gone.
+void pass_on(int pipe) {
+  std::string line, out;
+  char bytes[4096];
+  for (ssize_t count; (count = read(pipe, bytes, sizeof bytes)) > 0; out.clear()) {
+    for (const char c : std::string_view(bytes, static_cast<size_t>(count))) {
+      line += c;
+      if (line.front() == '[' && c != '\n') continue;  // such lines are waited for
+      if (line.find("PMIX ERROR") == std::string::npos) out += line;
+      line.clear();
+    }
+    std::fwrite(out.data(), 1, out.size(), stderr);
+  }
+  std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 /// Waits for the first child, and some seconds more for the others: a stopped process would be waited for in vain.
@@ -137,8 +159,14 @@ void launch(const LaunchArguments& arguments) {
   const std::string status = folder + "/status";
   setenv(kLaunchStatus, status.c_str(), /*overwrite=*/1);
 
-  for (const Variables& some : variables) start(line, some);
+  int errors[2] = {-1, STDERR_FILENO};
+  std::future<void> passed_on;
+  if (arguments.over == "mpi" && pipe2(errors, O_CLOEXEC) == 0)
+    passed_on = std::async(std::launch::async, pass_on, errors[0]);
+  for (const Variables& some : variables) start(line, some, errors[1]);
+  if (passed_on.valid()) close(errors[1]);
   const int exit_code = wait_for_children();
+  if (passed_on.valid()) passed_on.wait_for(std::chrono::seconds(2));
   int code = exit_code == static_cast<int>(Fault::kUsage) ? exit_code : -1;
   std::ifstream(status) >> code;
   std::filesystem::remove_all(folder, error);

@@ -161,6 +161,16 @@ bool report(int exit_code) {
   return true;
 }
 
+/// Until the process that speaks has said its word, or for so long at most.
+void let_the_first_speak(std::chrono::seconds most) {
+  using namespace std::chrono_literals;
+  const char* path = std::getenv(kLaunchStatus);
+  for (auto waited = 0ms; waited < most; waited += 50ms) {
+    std::this_thread::sleep_for(50ms);
+    if (path && access(path, F_OK) == 0) return std::this_thread::sleep_for(200ms);  // it speaks
+  }
+}
+
 /// Says why the program ends, and ends the other processes of the run, too. What all of them found, one says.
 int leave(int exit_code, const std::string& sentence, bool all_know = false) {
   std::shared_ptr<Communicator> processes;
@@ -170,7 +180,7 @@ int leave(int exit_code, const std::string& sentence, bool all_know = false) {
     processes = alone();
   }
   std::signal(SIGTERM, SIG_DFL);  // the first process may be ending this one already
-  if (!processes->speaks()) std::this_thread::sleep_for(std::chrono::seconds(all_know ? 3 : 10));
+  if (!processes->speaks()) let_the_first_speak(std::chrono::seconds(all_know ? 3 : 10));
   const bool first_word = report(exit_code);
   // Not by fmt::print, which throws where stderr takes nothing.
   if (processes->speaks() || (first_word && !all_know)) std::fputs(("agon: " + sentence + "\n").c_str(), stderr);

@@ -46,6 +46,8 @@ void add_report(CLI::App& program) {
   command->add_option("--out", arguments->out, "The page to write, self-contained")->type_name("FILE.html")->required();
   command->footer("Example:\n  agon report runs/md-gan-mnist-mlp-1 runs/fl-gan-mnist-mlp-1 --out compared.html");
   command->callback([arguments] {
+    if (!arguments->out.ends_with(".html") && !arguments->out.ends_with(".htm"))
+      fail(Fault::kUsage, "--out is {}, expected a name that ends in .html", arguments->out);
     std::vector<ReportedRun> runs;
     std::set<std::string> labels;
     for (const std::string& path : arguments->runs) {
