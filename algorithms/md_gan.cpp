@@ -63,17 +63,32 @@ class MdGanPlan final : public AlgorithmPlan {
   bool roams() const { return discriminators < game_.workers; }
   /// Who holds the discriminators in iteration `iteration`: everybody, or n_D random workers between two swaps.
   std::vector<int64_t> hosts(int64_t iteration, const std::vector<int64_t>& living) const {
+    return hosts(iteration, living, discriminators);
+  }
+  /// Of `count` discriminators that are left.
+  std::vector<int64_t> hosts(int64_t iteration, const std::vector<int64_t>& living, int64_t count) const {
     std::vector<int64_t> order = living;
     if (!roams()) return order;
     const int64_t swaps = swap_every > 0 ? (iteration - 1) / swap_every : 0;
     HostRandom(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(swaps * swap_every))
         .shuffle(order);
-    order.resize(static_cast<size_t>(discriminators));
+    order.resize(static_cast<size_t>(std::min(count, std::ssize(order))));
     return order;
+  }
+  /// Where they are in `iteration` of a run, and in the next: processes may have been lost, and discriminators with
+  /// them.
+  struct Whereabouts {
+    int64_t iteration = 0;
+    std::vector<int64_t> from, to;
+  };
+  void observe(Whereabouts seen) { seen_ = std::move(seen); }
+  Whereabouts whereabouts(int64_t iteration, const std::vector<int64_t>& living) const {
+    if (roams() && seen_.iteration == iteration) return seen_;
+    return {iteration, hosts(iteration, living), hosts(iteration + 1, living)};
   }
   /// The messages by which discriminators move on to their next hosts.
   void plan_move(std::vector<Transfer>& messages, int64_t iteration, const std::vector<int64_t>& living) const {
-    const std::vector<int64_t> from = hosts(iteration, living), to = hosts(iteration + 1, living);
+    const auto [_, from, to] = whereabouts(iteration, living);
     for (size_t d = 0; d < from.size(); ++d)
       if (from[d] != to[d])
         messages.push_back(World::model_transfer(discriminator_floats(swap_moments == Moments::kTravel),
@@ -91,7 +106,7 @@ class MdGanPlan final : public AlgorithmPlan {
     return list;
   }
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override {
-    const std::vector<int64_t> judges = hosts(iteration, living);
+    const std::vector<int64_t> judges = whereabouts(iteration, living).from;
     std::vector<int64_t> working;
     for (int64_t worker : judges)
       if (liars.works(worker)) working.push_back(worker);
@@ -141,6 +156,7 @@ class MdGanPlan final : public AlgorithmPlan {
   }
 
   GamePlan game_;
+  Whereabouts seen_;
 };
 
 class MdGan final : public Algorithm {
@@ -163,6 +179,8 @@ class MdGan final : public Algorithm {
   // Algorithm 1.
   void iterate() override {
     const int64_t N = std::ssize(world_.hosts()), b = game_.batch, k = plan_.batches(N);
+
+    if (plan_.roams()) plan_.observe({world_.iteration(), world_.hosts(), world_.hosts()});
 
     // Server: k batches from one generator; worker n gets X_n^(g) and X_n^(d), two of them.
     const Batch fake = server_.generate().as_replicas(batches_).first(k);
@@ -206,10 +224,8 @@ class MdGan final : public Algorithm {
   }
   Losses losses() override { return {workers_.mean_loss(), workers_.mean_generator_loss()}; }
   void worker_lost(int64_t worker) override {
-    if (plan_.roams())
-      fail(Fault::kRun,
-           "roaming discriminators cannot do without worker {}, whose process was lost; go on from the last checkpoint "
-           "with --resume",
+    if (world_.hosts() == std::vector<int64_t>{worker} && world_.size() > 1)
+      fail(Fault::kRun, "the last discriminator was lost with worker {}; go on from the last checkpoint with --resume",
            worker);
     remove_worker(world_, workers_.fleet(), worker);
     forget_losses();
@@ -236,7 +252,10 @@ class MdGan final : public Algorithm {
 
   /// Fewer discriminators than workers go to new hosts.
   void move_on() {
-    workers_.move_to(plan_.hosts(world_.iteration() + 1, world_.living()), plan_.swap_moments == Moments::kTravel);
+    const std::vector<int64_t> from = world_.hosts();
+    const std::vector<int64_t> to = plan_.hosts(world_.iteration() + 1, world_.living(), std::ssize(from));
+    plan_.observe({world_.iteration(), from, to});
+    workers_.move_to(to, plan_.swap_moments == Moments::kTravel);
     if (plan_.swap_moments == Moments::kReset) workers_.fleet().restart_optimisers();
     forget_losses();
     std::vector<Transfer> sent;
@@ -246,7 +265,7 @@ class MdGan final : public Algorithm {
 
   World& world_;
   const GamePlan& game_;
-  const MdGanPlan plan_;
+  MdGanPlan plan_;
   const bool fresh_real_, keeps_losses_;
   const int64_t batches_;  // with all workers living
   ServerGenerator server_;

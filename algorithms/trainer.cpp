@@ -35,6 +35,12 @@ class Stopwatch {
   const Clock::time_point start_ = Clock::now();
 };
 
+int64_t hash_of(const std::vector<int64_t>& numbers) {
+  uint64_t hash = 1;
+  for (int64_t number : numbers) hash = (hash ^ static_cast<uint64_t>(number + 1)) * 0x9e3779b97f4a7c15u;
+  return static_cast<int64_t>(hash);
+}
+
 }  // namespace
 
 Settings resolve_settings(const std::string& toml, const std::string& origin, const std::vector<std::string>& overrides,
@@ -155,6 +161,7 @@ struct Trainer::Impl {
   void part_with_the_lost() {
     Communicator& processes = world().processes();
     std::vector<int64_t> gone;  // whom some process has parted with, by the schedule of this iteration
+    bool scattered = false;     // some models are where they were going to, others are not
     for (bool agreed = false; !agreed;) {
       try {
         processes.settle();
@@ -162,10 +169,15 @@ struct Trainer::Impl {
         gone.clear();
         for (int64_t worker = 0; worker < stage.game().workers; ++worker)
           if (processes.any(!world().is_living(worker))) gone.push_back(worker);
+        const int64_t hosts = world().roaming() ? hash_of(world().hosts()) : 0;
+        scattered = processes.any(processes.from_first(hosts) != hosts);
         agreed = true;
       } catch (const ProcessLost&) {  // one more
       }
     }
+    if (scattered)
+      fail(Fault::kRun, "a process was lost just when models moved on at iteration {}{}", world().iteration(),
+           last_checkpoint.empty() ? "" : "; go on from the last checkpoint with --resume: " + last_checkpoint);
     algorithm->interrupted();
     const std::vector<int64_t> living = world().living();
     for (int64_t worker : living) {

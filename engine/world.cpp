@@ -74,8 +74,13 @@ int64_t World::host_of(int64_t worker) const {
 }
 
 void World::set_living(std::vector<int64_t> living) {
+  std::vector<int64_t> hosts = living;
+  if (roaming()) {
+    hosts = hosts_;
+    std::erase_if(hosts, [&](int64_t host) { return !std::binary_search(living.begin(), living.end(), host); });
+  }
   living_ = std::move(living);
-  if (!living_.empty() || !spread()) set_hosts(living_);  // the last one's models stay, to be looked at
+  if (!living_.empty() || !spread()) set_hosts(std::move(hosts));  // the last one's models stay, to be looked at
 }
 
 void World::set_hosts(std::vector<int64_t> hosts) {

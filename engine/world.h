@@ -70,9 +70,10 @@ class World {
   bool is_living(int64_t worker) const { return std::binary_search(living_.begin(), living_.end(), worker); }
   void set_living(std::vector<int64_t> living);
   /// Who holds the models of workers: all the living, until set_hosts() says otherwise for fewer models that roam among
-  /// them.
+  /// them; of those set_living() leaves the living.
   const std::vector<int64_t>& hosts() const { return hosts_; }
   void set_hosts(std::vector<int64_t> hosts);
+  bool roaming() const { return hosts_.size() < living_.size(); }
   /// The models of hosts() move on, with or without their moments, the d-th to the d-th of `hosts`, who are hosts()
   /// from then on. In every process `models` has replicas for those who are there; they come from wherever they were.
   void rehost(Fleet& models, std::vector<int64_t> hosts, bool with_moments);

@@ -249,22 +249,31 @@ void World::rehost(Fleet& models, std::vector<int64_t> hosts, bool with_moments)
   const int here = processes_->rank();
   const int64_t arriving =
       std::count_if(hosts.begin(), hosts.end(), [&](int64_t host) { return rank_of(host) == here; });
-  for (const Fleet::Arena& arena : models.arenas()) {
-    if (arena.moment && !with_moments) continue;
-    if (arrived_.size() < arriving * arena.count) arrived_ = Buffer<float>(device_, arriving * arena.count);
+  std::vector<Fleet::Arena> arenas = models.arenas();
+  if (!with_moments) std::erase_if(arenas, [](const Fleet::Arena& arena) { return arena.moment; });
+  int64_t floats = 0;
+  for (const Fleet::Arena& arena : arenas) floats += arriving * arena.count;
+  if (arrived_.size() < floats) arrived_ = Buffer<float>(device_, floats);
+  float* place = arrived_.data();
+  for (const Fleet::Arena& arena : arenas) {
     const size_t bytes = static_cast<size_t>(arena.count) * sizeof(float);
     Wire wire(*device_, *processes_, *carrier_);
-    float* place = arrived_.data();
     for (int64_t d = 0; d < std::ssize(hosts); ++d) {
       const int to = rank_of(hosts[static_cast<size_t>(d)]);
       wire.move(host_rank(d), at(d, arena.data, arena.count), to, to == here ? place : nullptr, bytes);
       if (to == here) place += arena.count;
     }
     wire.run();
-    if (arriving > 0) device_->copy(arena.data, arrived_.data(), static_cast<size_t>(arriving) * bytes);
   }
   const std::vector<int32_t> all_steps = gather(models.steps());
   const std::vector<float> all_rates = gather(models.learning_rates());
+  // Nobody gives a model away before all are where they go to: a process may be lost on the way.
+  processes_->any(false);
+  const float* from = arrived_.data();
+  for (const Fleet::Arena& arena : arenas) {
+    if (arriving > 0) device_->copy(arena.data, from, static_cast<size_t>(arriving * arena.count) * sizeof(float));
+    from += arriving * arena.count;
+  }
   set_hosts(std::move(hosts));
   models.set_replicas(arriving);
   std::vector<int32_t> steps = models.steps();

@@ -386,22 +386,27 @@ TEST_P(Losses, WorkersThatDieOrStopAreDropped) {
   }
 }
 
-TEST_F(WithoutMpi, AnAsynchronousServerGoesOnWithoutTheLost) {
-  const Outcome outcome = lose(1, SIGKILL, "tcp",
-                               "--set algorithm.name=md-gan-async --set algorithm.swap_epochs=0.01 --set "
-                               "world.workers=6 --set run.log_every=50 --iterations 4000");
-  ASSERT_EQ(outcome.code, 0) << outcome.err;
-  const json summary = json::parse(outcome.last_line());
-  EXPECT_EQ(summary["iterations"], 4000);
-  ASSERT_EQ(summary["events"].size(), 2u) << outcome.err;
-  for (const int i : {0, 1}) EXPECT_EQ(summary["events"][i]["worker"], 2 + i);
-  // Its checkpoint knows who is left, and whose batches they have.
-  fs::copy(folder_ / "run", folder_ / "copy", fs::copy_options::recursive);
-  const json one = trained(1, "--resume --out run --iterations 4050");
-  const json three = trained(3, "--resume --out copy --iterations 4050", "tcp");
-  EXPECT_EQ(one["events"], summary["events"]);
-  for (const char* same : {"weights_hash", "traffic", "seconds_simulated", "events"})
-    EXPECT_EQ(three[same], one[same]) << same;
+TEST_F(WithoutMpi, RunsWithAHistoryGoOnWithoutTheLost) {
+  for (const char* settings : {"--set algorithm.name=md-gan-async --set algorithm.swap_epochs=0.01 ",
+                               "--set algorithm.discriminators=4 --set algorithm.swap_moments=travel --set "
+                               "algorithm.swap_epochs=0.004 "}) {
+    SCOPED_TRACE(settings);
+    for (const char* run : {"run", "copy"}) fs::remove_all(folder_ / run);
+    const Outcome outcome = lose(
+        1, SIGKILL, "tcp", settings + std::string("--set world.workers=6 --set run.log_every=50 --iterations 4000"));
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const json summary = json::parse(outcome.last_line());
+    EXPECT_EQ(summary["iterations"], 4000);
+    ASSERT_EQ(summary["events"].size(), 2u) << outcome.err;
+    for (const int i : {0, 1}) EXPECT_EQ(summary["events"][i]["worker"], 2 + i);
+    // Its checkpoint knows who is left, and whose batches they have.
+    fs::copy(folder_ / "run", folder_ / "copy", fs::copy_options::recursive);
+    const json one = trained(1, "--resume --out run --iterations 4050");
+    const json three = trained(3, "--resume --out copy --iterations 4050", "tcp");
+    EXPECT_EQ(one["events"], summary["events"]);
+    for (const char* same : {"weights_hash", "traffic", "seconds_simulated", "events"})
+      EXPECT_EQ(three[same], one[same]) << same;
+  }
 }
 
 TEST_P(Losses, TheServersDeathLeavesAGoodCheckpoint) {
@@ -425,6 +430,10 @@ TEST_F(Processes, LaunchRefusesWhatItCannotDo) {
     EXPECT_EQ(outcome.code, 2) << outcome.err;
     EXPECT_NE(outcome.err.find(says), std::string::npos) << outcome.err;
   }
+  const Outcome crowded = run("agon launch --ranks 4 -- train md-gan-ring-mlp --set world.workers=2");
+  EXPECT_EQ(crowded.code, 2) << crowded.err;
+  EXPECT_EQ(crowded.err.find("agon: 4 processes share this run"), 0u) << "nothing of PMIX: " << crowded.err;
+  EXPECT_EQ(std::count(crowded.err.begin(), crowded.err.end(), '\n'), 1) << crowded.err;
   const Outcome shown = run("agon launch --ranks 3 --print -- train md-gan-ring-mlp");
   EXPECT_EQ(shown.code, 0) << shown.err;
   EXPECT_NE(shown.out.find("--enable-recovery"), std::string::npos) << shown.out;
