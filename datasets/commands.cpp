@@ -91,6 +91,8 @@ std::vector<std::string> convert(const std::string& kind, const std::string& sou
                                  const ReadOptions& options) {
   const Reader& format = reader(kind);
   if (!fs::exists(source)) fail(Fault::kData, "there is no file or folder {}; expected {}", source, format.expects);
+  if (kind != "celeba" && !(options.attribute + options.attributes).empty())
+    fail(Fault::kUsage, "--attribute and --attributes are for celeba, but the format is {}; leave them out", kind);
   const RawSource raw = read_raw(format, source, options);
   return pack(destination, source, raw.train, raw.test);
 }

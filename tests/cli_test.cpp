@@ -30,6 +30,7 @@ TEST_F(Cli, ErrorsAreOneSentenceWithTheExitCodeOfTheirKind) {
       {"agon data convert mnist . x.safetensors --size nan", 2, {"--size expects a whole number, found nan"}},
       {"agon data convert mnist . x.safetensors --size 4097", 2, {"--size is 4097, expected at most 4096"}},
       {"agon report nowhere --out r.txt", 2, {"--out is r.txt", ".html"}},
+      {"agon data convert mnist . x.safetensors --attribute Smiling", 2, {"--attribute", "celeba", "mnist"}},
       {"agon train md-gan-ring-mpl", 2, {"did you mean \"md-gan-ring-mlp\"?"}},
       {"agon train nowhere.toml", 2, {"no settings file nowhere.toml"}},
       {"agon train bad.toml", 2, {"algorithm.batch is \"ten\"", "expected an integer", "bad.toml line 3"}},

@@ -75,6 +75,9 @@ void evaluate(const EvalArguments& arguments) {
     arguments.json ? fmt::print("{}\n", json_text(scores.to_json())) : print_scores(scores);
   };
   // What does not fit is said before a scorer is trained.
+  if (data.train.is_points() && (arguments.extended || !arguments.scorer.empty()))
+    fail(Fault::kUsage, "--scorer and --extended are for pictures, but {} holds points, which need no scorer",
+         arguments.data);
   Progress progress;
   const SafetensorsFile contents = SafetensorsFile::open(file);
   if (contents.contains("images") || contents.contains("points")) {
