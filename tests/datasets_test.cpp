@@ -76,7 +76,7 @@ TEST(Idx, BadFilesAreRefused) {
       {"not IDX at all", parse("<!DOCTYPE html><html>"), "IDX number"},
       {"absurd extents", parse(idx_images(0xffffffffu, 0xffffffffu, 0xffffffffu, "")), "promises"},
       {"extents whose product wraps to 0", parse(idx_images(1u << 31, 1u << 31, 4, "")), "promises"},
-      {"no images", parse(idx_images(0, 3, 5, "")), "promises"},
+      {"no images", parse(idx_images(0, 3, 5, "")), "found none"},
       {"images without pixels", parse(idx_images(2, 0, 5, "")), "promises"},
   });
 }
