@@ -97,8 +97,9 @@ class LipizzanerPlan final : public LocalPlan {
         epoch.workers.push_back(pass);
     }
     const auto neighbours = options.neighbourhoods(living);
-    World::plan_exchange(epoch.messages, living, neighbours, generator_floats(true), MessageKind::kGenerators);
-    World::plan_exchange(epoch.messages, living, neighbours, discriminator_floats(true), MessageKind::kDiscriminators);
+    World::plan_exchange(epoch.messages, living, neighbours, game_.generator_floats(true), MessageKind::kGenerators);
+    World::plan_exchange(epoch.messages, living, neighbours, game_.discriminator_floats(true),
+                         MessageKind::kDiscriminators);
     for (const Transfer& control : controls(living)) epoch.messages.push_back(control);
     return {epoch};
   }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "algorithms/server_generator.h"
+#include "algorithms/swaps.h"
 #include "algorithms/trust.h"
 
 namespace agon {
@@ -46,9 +47,7 @@ class MdGanPlan final : public AlgorithmPlan {
         kappa(read_kappa(settings, discriminators)),
         distinct(settings.flag("algorithm.distinct")),
         overlaps(settings.flag("algorithm.overlap")),
-        swap_every(epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch)),
-        swap(parse_swap(settings.text("algorithm.swap"))),
-        swap_moments(parse_moments(settings.text("algorithm.swap_moments"))),
+        swaps(settings, game, mean_shard),
         batch_compression(parse_compression(settings.text("algorithm.compress_batches"), top_share(settings))),
         feedback_compression(parse_compression(settings.text("algorithm.compress_feedback"), top_share(settings))),
         liars(settings, game.workers, game.seed),
@@ -57,9 +56,6 @@ class MdGanPlan final : public AlgorithmPlan {
 
   /// The number of generated batches; k shrinks with the number of living workers.
   int64_t batches(int64_t workers) const { return std::min(kappa, workers) + (distinct ? 1 : 0); }
-  bool swap_due(int64_t iteration, int64_t workers) const {
-    return swap_every > 0 && workers > 1 && iteration % swap_every == 0;
-  }
   bool roams() const { return discriminators < game_.workers; }
   /// Who holds the discriminators in iteration `iteration`: everybody, or n_D random workers between two swaps.
   std::vector<int64_t> hosts(int64_t iteration, const std::vector<int64_t>& living) const {
@@ -69,8 +65,8 @@ class MdGanPlan final : public AlgorithmPlan {
   std::vector<int64_t> hosts(int64_t iteration, const std::vector<int64_t>& living, int64_t count) const {
     std::vector<int64_t> order = living;
     if (!roams()) return order;
-    const int64_t swaps = swap_every > 0 ? (iteration - 1) / swap_every : 0;
-    HostRandom(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(swaps * swap_every))
+    const int64_t moves = swaps.every() > 0 ? (iteration - 1) / swaps.every() : 0;
+    HostRandom(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(moves * swaps.every()))
         .shuffle(order);
     order.resize(static_cast<size_t>(std::min(count, std::ssize(order))));
     return order;
@@ -82,31 +78,24 @@ class MdGanPlan final : public AlgorithmPlan {
     std::vector<int64_t> from, to;
   };
   void observe(Whereabouts seen) { seen_ = std::move(seen); }
-  Whereabouts whereabouts(int64_t iteration, const std::vector<int64_t>& living) const {
-    if (roams() && seen_.iteration == iteration) return seen_;
-    return {iteration, hosts(iteration, living), hosts(iteration + 1, living)};
+  std::vector<int64_t> judges(int64_t iteration, const std::vector<int64_t>& living) const {
+    return seen_.iteration == iteration ? seen_.from : hosts(iteration, living);
   }
   /// The messages by which discriminators move on to their next hosts.
   void plan_move(std::vector<Transfer>& messages, int64_t iteration, const std::vector<int64_t>& living) const {
-    const auto [_, from, to] = whereabouts(iteration, living);
+    const std::vector<int64_t> from = judges(iteration, living);
+    const std::vector<int64_t> to = seen_.iteration == iteration ? seen_.to : hosts(iteration + 1, living);
     for (size_t d = 0; d < from.size(); ++d)
       if (from[d] != to[d])
-        messages.push_back(World::model_transfer(discriminator_floats(swap_moments == Moments::kTravel),
-                                                 MessageKind::kDiscriminators, from[d], to[d]));
+        messages.push_back(World::model_transfer(swaps.model_floats(), MessageKind::kDiscriminators, from[d], to[d]));
   }
-  /// SWAP() of iteration `iteration`: the same at every participant.
-  Mixing swap_matrix(int64_t iteration, int64_t workers) const {
-    HostRandom random(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(iteration));
-    return Mixing::permutation(swap_sources(swap, workers, random));
-  }
-
   std::vector<FleetUse> fleets() const override {
     std::vector<FleetUse> list = ServerGenerator::plan_fleets(game_, overlaps, batches(discriminators));
     list.push_back({"discriminators", game_.discriminator.get(), discriminators, true, 2 * game_.batch, 2});
     return list;
   }
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>& living) const override {
-    const std::vector<int64_t> judges = whereabouts(iteration, living).from;
+    const std::vector<int64_t> judges = this->judges(iteration, living);
     std::vector<int64_t> working;
     for (int64_t worker : judges)
       if (liars.works(worker)) working.push_back(worker);
@@ -125,35 +114,29 @@ class MdGanPlan final : public AlgorithmPlan {
     for (int batch = 0; batch < 2; ++batch)  // X^(d), X^(g)
       World::plan_deal(list[0].messages, judges, b, game_.sample(), game_.conditional(), batch_compression);
     World::plan_collect(list[1].messages, judges, b, game_.sample(), feedback_compression);
-    if (!swap_due(iteration, std::ssize(living))) return list;
+    if (!swaps.due(iteration, std::ssize(living))) return list;
     if (roams())
       plan_move(list[2].messages, iteration, living);
     else
-      World::plan_mix(list[2].messages, living, swap_matrix(iteration, N),
-                      discriminator_floats(swap_moments == Moments::kTravel), MessageKind::kDiscriminators,
-                      Route::kPeers);
+      World::plan_mix(list[2].messages, living, swaps.matrix(iteration, N), swaps.model_floats(),
+                      MessageKind::kDiscriminators, Route::kPeers);
     return list;
   }
-  int64_t period() const override { return std::max<int64_t>(1, swap_every); }
+  int64_t period() const override { return swaps.period(); }
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
-    return {World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
+    return {World::model_transfer(game_.discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
   }
 
   const int64_t discriminators;  // n_D, with all workers living
   const int64_t kappa;
   const bool distinct, overlaps;
-  const int64_t swap_every;
-  const SwapKind swap;
-  const Moments swap_moments;
+  const Swaps swaps;
   const Compression batch_compression, feedback_compression;
   const Liars liars;
   const Aggregation aggregation;
 
  private:
   static double top_share(const Settings& settings) { return settings.number("algorithm.top_share", 1e-6, 1); }
-  int64_t discriminator_floats(bool with_moments) const {
-    return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
-  }
 
   GamePlan game_;
   Whereabouts seen_;
@@ -201,12 +184,12 @@ class MdGan final : public Algorithm {
                    {plan_.feedback_compression, lost_.view().block(), plan_.aggregation});
     server_.learn(merged_.view());
 
-    if (!plan_.swap_due(world_.iteration(), world_.size())) return;
+    if (!plan_.swaps.due(world_.iteration(), world_.size())) return;
     if (plan_.roams())
       move_on();
     else
-      world_.mix(workers_.fleet(), plan_.swap_matrix(world_.iteration(), N), MessageKind::kDiscriminators,
-                 Route::kPeers, plan_.swap_moments);
+      world_.mix(workers_.fleet(), plan_.swaps.matrix(world_.iteration(), N), MessageKind::kDiscriminators,
+                 Route::kPeers, plan_.swaps.moments());
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
@@ -255,8 +238,8 @@ class MdGan final : public Algorithm {
     const std::vector<int64_t> from = world_.hosts();
     const std::vector<int64_t> to = plan_.hosts(world_.iteration() + 1, world_.living(), std::ssize(from));
     plan_.observe({world_.iteration(), from, to});
-    workers_.move_to(to, plan_.swap_moments == Moments::kTravel);
-    if (plan_.swap_moments == Moments::kReset) workers_.fleet().restart_optimisers();
+    workers_.move_to(to, plan_.swaps.moments() == Moments::kTravel);
+    if (plan_.swaps.moments() == Moments::kReset) workers_.fleet().restart_optimisers();
     forget_losses();
     std::vector<Transfer> sent;
     plan_.plan_move(sent, world_.iteration(), world_.living());
@@ -280,13 +263,8 @@ std::vector<Settings::Option> options() {
       {"algorithm.kappa", "1", "k: generated batches per iteration; \"log\": floor(ln N)", {"log"}},
       {"algorithm.distinct", "false", "k + 1 batches, so that X^(g) and X^(d) differ even for k = 1"},
       {"algorithm.overlap", "false", "the next batches are generated while feedback is under way, one update behind"},
-      {"algorithm.fresh_real", "true", "a new real batch for each of the L local steps"},
-      {"algorithm.swap_epochs", "1.0", "E: local epochs between swaps; 0: never"},
-      {"algorithm.swap",
-       "\"derangement\"",
-       "whom a discriminator goes to",
-       {"derangement", "pairwise", "ring", "uniform"}},
-      {"algorithm.swap_moments", "\"stay\"", "Adam's moments on a swap", {"stay", "travel", "reset"}}};
+      {"algorithm.fresh_real", "true", "a new real batch for each of the L local steps"}};
+  for (Settings::Option& option : Swaps::options()) list.push_back(std::move(option));
   const std::vector<Settings::Option> open_questions = {
       {"algorithm.compress_batches",
        "\"none\"",

@@ -10,6 +10,7 @@
 #include "algorithms/faults.h"
 #include "algorithms/options.h"
 #include "algorithms/players.h"
+#include "algorithms/swaps.h"
 
 namespace agon {
 namespace {
@@ -24,33 +25,32 @@ struct Arrival {
 class AsyncPlan final : public AlgorithmPlan {
  public:
   AsyncPlan(const Settings& settings, const GamePlan& game, double mean_shard)
-      : swap_every(epoch_iterations(mean_shard, settings.number("algorithm.swap_epochs", 0, 1e9), game.batch) *
-                   game.workers),
-        swap(parse_swap(settings.text("algorithm.swap"))),
-        swap_moments(parse_moments(settings.text("algorithm.swap_moments"))),
+      : swaps(settings, game, mean_shard, /*steps=*/game.workers),
         game_(game),
         faults_(settings, game.workers, iterations_of(settings), game.seed),
         start_(game.network, game.workers),
         now_(start_) {}
 
-  /// In a run, which may lose processes at any time, it is not the schedule that counts but what happens.
-  void follow_events() { restart_history(FaultSchedule(game_.workers), {}); }
+  /// In a run, which may lose processes at any time, it is not the schedule that counts but what happens. Then arrivals
+  /// are worked out again: processes may have been at different ones.
+  void follow_events() {
+    faults_ = FaultSchedule(game_.workers);
+    skip_to(1);
+  }
   void happened(const Event& event) {
-    FaultSchedule faults = faults_;
-    faults.add(event);
-    restart_history(std::move(faults), interruptions_);
+    faults_.add(event);
+    skip_to(1);
   }
   /// This iteration was given up: nobody knows what has arrived, so that everybody begins anew.
   void interrupted(int64_t iteration) {
-    std::set<int64_t> interruptions = interruptions_;
-    interruptions.insert(iteration);
-    restart_history(faults_, std::move(interruptions));
+    interruptions_.insert(iteration);
+    skip_to(1);
   }
   nlohmann::json history() const { return {{"events", to_json(faults_.events())}, {"interruptions", interruptions_}}; }
   void restore(const nlohmann::json& history) {
-    FaultSchedule faults(game_.workers);
-    for (const Event& event : events_from_json(history.at("events"))) faults.add(event);
-    restart_history(std::move(faults), history.at("interruptions").get<std::set<int64_t>>());
+    follow_events();
+    for (const Event& event : events_from_json(history.at("events"))) faults_.add(event);
+    interruptions_ = history.at("interruptions").get<std::set<int64_t>>();
   }
 
   /// Who gets batches at the start of an iteration, made by the weights that there are then: in the first everybody,
@@ -70,7 +70,9 @@ class AsyncPlan final : public AlgorithmPlan {
     if (iteration < first_) skip_to(1);
     while (first_ + std::ssize(arrivals_) <= iteration) {
       const int64_t i = first_ + std::ssize(arrivals_);
-      now_.begin(beginners(i), i, phases_before(i));
+      const std::vector<int64_t> who = beginners(i);
+      for (int64_t worker : who) now_.latest[static_cast<size_t>(worker)].dealt = i - 1;
+      now_.clock.advance(beginning_of(who), i, {});
       int64_t next = 0;
       double earliest = INFINITY;
       for (int64_t n : faults_.living(i)) {
@@ -88,25 +90,17 @@ class AsyncPlan final : public AlgorithmPlan {
   }
   int64_t staleness(int64_t iteration) const { return iteration - 1 - arrival(iteration).dealt; }
 
-  bool swap_due(int64_t iteration, int64_t workers) const {
-    return swap_every > 0 && workers > 1 && iteration % swap_every == 0;
-  }
-  Mixing swap_matrix(int64_t iteration, int64_t workers) const {
-    HostRandom random(game_.seed, RandomStream::kMixing, kServerDraws, static_cast<uint64_t>(iteration));
-    return Mixing::permutation(swap_sources(swap, workers, random));
-  }
-
   std::vector<FleetUse> fleets() const override {
     return {{"generator", game_.generator.network.get(), 1, true, game_.batch},
             {"discriminators", game_.discriminator.get(), game_.workers, true, 2 * game_.batch, 2}};
   }
   std::vector<Phase> phases(int64_t iteration, const std::vector<int64_t>&) const override {
-    std::vector<Phase> list = phases_before(iteration);
+    std::vector<Phase> list = beginning_of(beginners(iteration));
     const std::vector<Phase> own = phases_of(arrival(iteration), iteration);
     list.insert(list.end(), own.begin(), own.end());
     return list;
   }
-  int64_t period() const override { return std::max<int64_t>(1, swap_every); }
+  int64_t period() const override { return swaps.period(); }
   void skip_to(int64_t iteration) const override {
     arrivals_.clear();
     now_ = start_, first_ = iteration;
@@ -114,12 +108,10 @@ class AsyncPlan final : public AlgorithmPlan {
   /// What counts is the generator: nobody waits for the slowest.
   std::vector<int64_t> awaited(const std::vector<int64_t>&) const override { return {}; }
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override {
-    return {World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
+    return {World::model_transfer(game_.discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
   }
 
-  const int64_t swap_every;
-  const SwapKind swap;
-  const Moments swap_moments;
+  const Swaps swaps;
 
  private:
   using Direction = NetworkModel::Direction;
@@ -128,31 +120,16 @@ class AsyncPlan final : public AlgorithmPlan {
   struct Progress {
     Progress(std::shared_ptr<const NetworkModel> network, int64_t workers)
         : clock(std::move(network)), latest(static_cast<size_t>(workers)) {}
-    void begin(const std::vector<int64_t>& beginners, int64_t iteration, const std::vector<Phase>& phases) {
-      for (int64_t worker : beginners) latest[static_cast<size_t>(worker)].dealt = iteration - 1;
-      clock.advance(phases, iteration, {});
-    }
     SimulatedClock clock;
     std::vector<Arrival> latest;  // [N]
   };
 
-  /// Arrivals are worked out again: processes may have been at different ones when something happened.
-  void restart_history(FaultSchedule faults, std::set<int64_t> interruptions) {
-    faults_ = std::move(faults), interruptions_ = std::move(interruptions);
-    arrivals_.clear();
-    now_ = start_, first_ = 1;
-  }
-
-  int64_t discriminator_floats(bool with_moments) const {
-    return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
-  }
   int64_t feedback_bytes() const { return game_.batch * game_.sample().size() * int64_t{sizeof(float)}; }
   void deal_to(int64_t worker, std::vector<Transfer>& messages) const {
     for (int batch = 0; batch < 2; ++batch)  // X^(g), X^(d)
       World::plan_deal(messages, {worker}, game_.batch, game_.sample(), game_.conditional());
   }
-  std::vector<Phase> phases_before(int64_t iteration) const {
-    const std::vector<int64_t> who = beginners(iteration);
+  std::vector<Phase> beginning_of(const std::vector<int64_t>& who) const {
     if (who.empty()) return {};
     Phase deal{.server = {{game_.generator.network.get(), 2 * game_.batch, std::ssize(who)}}};
     for (int64_t worker : who) deal_to(worker, deal.messages);
@@ -171,11 +148,10 @@ class AsyncPlan final : public AlgorithmPlan {
     list[1].server = {{G, game_.batch, 1, Grads::kParams}, {G, 2 * game_.batch}};
     deal_to(arrival.worker, list[1].messages);
     const std::vector<int64_t> living = faults_.living(iteration);
-    if (swap_due(iteration, std::ssize(living))) {
+    if (const int64_t N = std::ssize(living); swaps.due(iteration, N)) {
       Phase& exchange = list.emplace_back();
-      World::plan_mix(exchange.messages, living, swap_matrix(iteration, std::ssize(living)),
-                      discriminator_floats(swap_moments == Moments::kTravel), MessageKind::kDiscriminators,
-                      Route::kPeers);
+      World::plan_mix(exchange.messages, living, swaps.matrix(iteration, N), swaps.model_floats(),
+                      MessageKind::kDiscriminators, Route::kPeers);
     }
     list.push_back(turn_of({arrival.worker}));
     return list;
@@ -232,9 +208,9 @@ class MdGanAsync final : public Algorithm {
 
     // The worker gets new batches and begins anew.
     deal(n);
-    if (plan_.swap_due(i, N))
-      world_.mix(workers_.fleet(), plan_.swap_matrix(i, N), MessageKind::kDiscriminators, Route::kPeers,
-                 plan_.swap_moments);
+    if (plan_.swaps.due(i, N))
+      world_.mix(workers_.fleet(), plan_.swaps.matrix(i, N), MessageKind::kDiscriminators, Route::kPeers,
+                 plan_.swaps.moments());
   }
 
   const AlgorithmPlan& plan() const override { return plan_; }
@@ -319,16 +295,15 @@ class MdGanAsync final : public Algorithm {
   BatchBuffer judged_, learnt_;  // [workers here, b]: X^(g) and X^(d) that they hold
 };
 
+std::vector<Settings::Option> options() {
+  std::vector<Settings::Option> list = Swaps::options();
+  list.insert(list.begin(), Settings::Option{"algorithm.staleness_power", "1.0",
+                                             "alpha: the step is divided by (1 + staleness)^alpha"});
+  return list;
+}
+
 const AlgorithmRegistration registration{
-    {"md-gan-async",
-     "MD-GAN whose server applies each feedback when it arrives, in simulated time",
-     {{"algorithm.staleness_power", "1.0", "alpha: the step is divided by (1 + staleness)^alpha"},
-      {"algorithm.swap_epochs", "1.0", "E: local epochs between swaps; 0: never"},
-      {"algorithm.swap",
-       "\"derangement\"",
-       "whom a discriminator goes to",
-       {"derangement", "pairwise", "ring", "uniform"}},
-      {"algorithm.swap_moments", "\"stay\"", "Adam's moments on a swap", {"stay", "travel", "reset"}}},
+    {"md-gan-async", "MD-GAN whose server applies each feedback when it arrives, in simulated time", options(),
      [](const Settings& settings, const GamePlan& game, double mean_shard) -> std::unique_ptr<AlgorithmPlan> {
        return std::make_unique<AsyncPlan>(settings, game, mean_shard);
      },

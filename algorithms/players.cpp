@@ -222,16 +222,8 @@ std::vector<AlgorithmPlan::Phase> LocalPlan::phases(int64_t, const std::vector<i
 }
 
 std::vector<Transfer> LocalPlan::join_messages(int64_t worker, int64_t like) const {
-  return {World::model_transfer(generator_floats(true), MessageKind::kGenerators, like, worker),
-          World::model_transfer(discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
-}
-
-int64_t LocalPlan::generator_floats(bool with_moments) const {
-  return Fleet::model_floats(*game_.generator.network, game_.generator_options.optimiser, with_moments);
-}
-
-int64_t LocalPlan::discriminator_floats(bool with_moments) const {
-  return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser, with_moments);
+  return {World::model_transfer(game_.generator_floats(true), MessageKind::kGenerators, like, worker),
+          World::model_transfer(game_.discriminator_floats(true), MessageKind::kDiscriminators, like, worker)};
 }
 
 LocalGans::LocalGans(Stage& stage, int64_t replicas)

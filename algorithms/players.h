@@ -109,10 +109,6 @@ class LocalPlan : public AlgorithmPlan {
   std::vector<Transfer> join_messages(int64_t worker, int64_t like) const override;
 
  protected:
-  /// Of one model that moves, with or without its moments.
-  int64_t generator_floats(bool with_moments) const;
-  int64_t discriminator_floats(bool with_moments) const;
-
   const GamePlan game_;
 };
 

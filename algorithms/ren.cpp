@@ -95,10 +95,7 @@ class RenPlan final : public AlgorithmPlan {
     return {{game_.generator.network.get(), game_.batch, game_.local_steps},
             {game_.discriminator.get(), 2 * game_.batch, game_.local_steps, Grads::kParams}};
   }
-  int64_t discriminator_floats() const {
-    return Fleet::model_floats(*game_.discriminator, game_.discriminator_options.optimiser,
-                               moments == Moments::kTravel);
-  }
+  int64_t discriminator_floats() const { return game_.discriminator_floats(moments == Moments::kTravel); }
 
   const GamePlan game_;
   const ScheduleKind kind_;

@@ -50,8 +50,9 @@ std::vector<AlgorithmPlan::Phase> RoundPlan::phases(int64_t iteration, const std
   const Matrices M = matrices(iteration, living);
   const bool travel = moments == Moments::kTravel;
   std::vector<Transfer> moved;
-  World::plan_mix(moved, living, M.generators, generator_floats(travel), MessageKind::kGenerators, route);
-  World::plan_mix(moved, living, M.discriminators, discriminator_floats(travel), MessageKind::kDiscriminators, route);
+  World::plan_mix(moved, living, M.generators, game_.generator_floats(travel), MessageKind::kGenerators, route);
+  World::plan_mix(moved, living, M.discriminators, game_.discriminator_floats(travel), MessageKind::kDiscriminators,
+                  route);
   add_exchange(list, moved);
   return list;
 }

@@ -56,8 +56,7 @@ FolderState folder_state(const std::string& path) {
   if (fs::exists(path + "/config.toml", ignored)) {
     if (!fs::exists(path + "/summary.json", ignored)) return FolderState::kUnfinished;
     const json summary = json::parse(read_text(path + "/summary.json"), nullptr, false);
-    const auto interrupted = summary.is_object() ? summary.find("interrupted") : summary.end();
-    const bool finished = summary.is_object() && (interrupted == summary.end() || *interrupted == false);
+    const bool finished = summary.is_object() && summary.value("interrupted", json(false)) == false;
     return finished ? FolderState::kFinished : FolderState::kUnfinished;
   }
   const fs::directory_iterator inside(path, ignored);

@@ -29,6 +29,13 @@ struct GamePlan {
 
   bool conditional() const { return generator.classes > 0; }
   const Shape& sample() const { return generator.sample; }
+  /// Floats of one model that moves, with or without its moments.
+  int64_t generator_floats(bool with_moments) const {
+    return Fleet::model_floats(*generator.network, generator_options.optimiser, with_moments);
+  }
+  int64_t discriminator_floats(bool with_moments) const {
+    return Fleet::model_floats(*discriminator, discriminator_options.optimiser, with_moments);
+  }
   /// What each of `workers` weighs by its data, up to a factor; all the same before data are dealt.
   std::vector<double> shares_of(const std::vector<int64_t>& workers) const;
 };

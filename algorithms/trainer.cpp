@@ -13,6 +13,7 @@
 #include "algorithms/presets.h"
 #include "algorithms/signature.h"
 #include "algorithms/stage.h"
+#include "engine/checksum.h"
 #include "engine/toml.h"
 
 namespace agon {
@@ -34,12 +35,6 @@ class Stopwatch {
   double& seconds_;
   const Clock::time_point start_ = Clock::now();
 };
-
-int64_t hash_of(const std::vector<int64_t>& numbers) {
-  uint64_t hash = 1;
-  for (int64_t number : numbers) hash = (hash ^ static_cast<uint64_t>(number + 1)) * 0x9e3779b97f4a7c15u;
-  return static_cast<int64_t>(hash);
-}
 
 }  // namespace
 
@@ -169,7 +164,10 @@ struct Trainer::Impl {
         gone.clear();
         for (int64_t worker = 0; worker < stage.game().workers; ++worker)
           if (processes.any(!world().is_living(worker))) gone.push_back(worker);
-        const int64_t hosts = world().roaming() ? hash_of(world().hosts()) : 0;
+        const int64_t hosts =
+            world().roaming()
+                ? static_cast<int64_t>(checksum64(world().hosts().data(), world().hosts().size() * sizeof(int64_t)))
+                : 0;
         scattered = processes.any(processes.from_first(hosts) != hosts);
         agreed = true;
       } catch (const ProcessLost&) {  // one more

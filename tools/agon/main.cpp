@@ -81,11 +81,10 @@ std::string explain(const CLI::App& program, const CLI::ParseError& error, const
   }
   if (dynamic_cast<const CLI::ConversionError*>(&error)) {  // "Could not convert: --size = nan"
     const std::string text = error.what();
-    const size_t name = text.rfind(": ");
-    if (name != std::string::npos)
-      return fmt::format(
-          "{} expects a whole number, found {}; see {} --help", text.substr(name + 2, text.find(" = ") - name - 2),
-          text.find(" = ") == std::string::npos ? "something else" : text.substr(text.find(" = ") + 3), path);
+    const size_t name = text.find(": "), value = text.find(" = ");
+    if (name < value && value != std::string::npos)
+      return fmt::format("{} expects a whole number, found {}; see {} --help", text.substr(name + 2, value - name - 2),
+                         text.substr(value + 3), path);
   }
   std::string reason = error.what();
   std::replace(reason.begin(), reason.end(), '\n', ' ');

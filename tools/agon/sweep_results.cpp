@@ -156,33 +156,32 @@ std::vector<std::string> failure_points(const Sweep& sweep, const std::vector<Sw
     if (std::find(lines.begin(), lines.end(), line_of(point, sweep.x)) == lines.end())
       lines.push_back(line_of(point, sweep.x));
   for (const std::string& line : lines) {
-    const SweepPoint* begin = nullptr;  // of the line
-    const SweepPoint::Value* first = nullptr;
-    const json *failed = nullptr, *last = nullptr;
-    bool ended = true;  // a run of the point that failed
+    const SweepPoint *begin = nullptr, *failed = nullptr, *last = nullptr;
     for (const SweepPoint& point : points) {
       const SweepPoint::Value* value = point.find(sweep.score);
       if (line_of(point, sweep.x) != line || (!value && point.failed == 0)) continue;
-      if (!begin) begin = &point, first = value;
-      last = x_of(point, sweep.x);
-      if (first && !failed && (!value || value->mean < sweep.fails_below * first->mean)) failed = last, ended = value;
+      if (!begin) begin = &point;
+      last = &point;
+      const SweepPoint::Value* first = begin->find(sweep.score);
+      if (first && !failed && (!value || value->mean < sweep.fails_below * first->mean)) failed = &point;
     }
     const std::string who = line.empty() ? "" : line + ": ";
     const double percent = 100 * sweep.fails_below;
+    const auto x = [&](const SweepPoint* point) { return shown(*x_of(*point, sweep.x)); };
     if (!begin)
       sentences.push_back(who + "no " + sweep.score);
-    else if (!first)
+    else if (!begin->find(sweep.score))
       sentences.push_back(fmt::format("{}no first {} to compare with: the runs at {} = {} failed", who, sweep.score,
-                                      sweep.x, shown(*x_of(*begin, sweep.x))));
-    else if (!ended)
+                                      sweep.x, x(begin)));
+    else if (failed && !failed->find(sweep.score))
       sentences.push_back(
-          fmt::format("{}no {} at {} = {}: the runs there failed", who, sweep.score, sweep.x, shown(*failed)));
+          fmt::format("{}no {} at {} = {}: the runs there failed", who, sweep.score, sweep.x, x(failed)));
     else if (failed)
       sentences.push_back(fmt::format("{}{} falls below {:g}% of its first value at {} = {}", who, sweep.score, percent,
-                                      sweep.x, shown(*failed)));
+                                      sweep.x, x(failed)));
     else
       sentences.push_back(fmt::format("{}{} stays above {:g}% of its first value up to {} = {}", who, sweep.score,
-                                      percent, sweep.x, shown(*last)));
+                                      percent, sweep.x, x(last)));
   }
   return sentences;
 }
